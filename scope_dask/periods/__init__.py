@@ -1,0 +1,1 @@
+"""Period search: frequency grids, kernels and the search over them."""

@@ -1,0 +1,84 @@
+"""A stage: a pure function on one partition, the columns it needs and the columns it gives."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import dask.dataframe as dd
+import pandas as pd
+
+from scope_dask import tally
+from scope_dask.errors import SchemaError
+from scope_dask.schema import IDENTIFICATION, Schema
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A pipeline stage.
+
+    Attributes
+    ----------
+    name : str
+        Shown in the dashboard and in every error.
+    kernel : callable
+        ``kernel(partition, options) -> partition``, importable from its module (so that it pickles by reference).
+        It returns the identification columns of its input and the provided columns, and may use `tally.note`.
+    requires : callable
+        ``requires(options) -> Schema`` of the columns that the kernel reads.
+    provides : callable
+        ``provides(options) -> Schema`` of the columns that the kernel adds to the identification.
+    """
+
+    name: str
+    kernel: Callable[[pd.DataFrame, Any], pd.DataFrame]
+    requires: Callable[[Any], Schema]
+    provides: Callable[[Any], Schema]
+
+    def meta(self, meta: pd.DataFrame, options: Any) -> pd.DataFrame:
+        """Return the table without rows that the stage makes of a table like `meta`."""
+        self.requires(options).require(meta, f"stage {self.name!r}")
+        carried = meta[[c for c in IDENTIFICATION.names if c in meta.columns]].iloc[:0]
+        return pd.concat([carried, self.provides(options).empty(like=meta)], axis=1)
+
+    def __call__(self, frame: Any, options: Any) -> Any:
+        """Apply the stage to a lazy table (nothing is computed) or to one partition.
+
+        Raises
+        ------
+        SchemaError
+            If the table lacks columns or has columns of the wrong type.
+        """
+        if isinstance(frame, pd.DataFrame):
+            return run_kernel(frame, self, options)
+        meta = self.meta(frame._meta, options)
+        needed = [c for c in frame.columns if c in IDENTIFICATION or c in self.requires(options)]
+        return dd.map_partitions(
+            run_kernel, frame[needed], self, options, meta=meta, token=self.name, enforce_metadata=False
+        )
+
+
+def run_kernel(partition: pd.DataFrame, stage: Stage, options: Any) -> pd.DataFrame:
+    """Run a stage on one partition, check what comes out, and add to the partition's history."""
+    meta = stage.meta(partition, options)
+    past = tally.history(partition)
+    plain = partition.copy(deep=False)
+    plain.attrs = {}
+    start = time.perf_counter()
+    out = stage.kernel(plain, options)
+    seconds = time.perf_counter() - start
+    noted = tally.take(out) or {"dropped": {}, "set_aside": []}
+    _check_output(out, meta, stage.name)
+    entry = {"stage": stage.name, "rows_in": len(partition), "rows_out": len(out), "seconds": seconds, **noted}
+    return tally.put(out, [*past, entry])
+
+
+def _check_output(out: pd.DataFrame, meta: pd.DataFrame, name: str) -> None:
+    found, expected = dict(out.dtypes.items()), dict(meta.dtypes.items())
+    if list(found) != list(expected):
+        raise SchemaError(f"stage {name!r} made the columns {list(found)}, declared are {list(expected)}")
+    wrong = [f"{c} is {found[c]}, declared {expected[c]}" for c in expected if found[c] != expected[c]]
+    if wrong:
+        raise SchemaError(f"stage {name!r} made other column types than it declares: {'; '.join(wrong)}")
