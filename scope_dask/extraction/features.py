@@ -1,0 +1,148 @@
+"""The stage that turns light curves into features: statistics, periods, Fourier decompositions, dmdt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from scope_dask import tally
+from scope_dask.periods.grid import PeriodOptions
+from scope_dask.ragged import LightCurves
+from scope_dask.schema import CURVES, DMDT, DMDT_SHAPE, IDENTIFICATION, SOURCES, STATISTICS, feature_schema
+from scope_dask.stage import Stage
+
+MIN_POINTS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureOptions:
+    """Options of the feature extraction.
+
+    Attributes
+    ----------
+    periods : PeriodOptions
+    fourier : {"raw", "documented"}
+        Contents of the Fourier columns: coefficients A_n, B_n, or amplitudes and phases.
+    """
+
+    periods: PeriodOptions = field(default_factory=PeriodOptions)
+    fourier: Literal["raw", "documented"] = "raw"
+
+
+def extract(partition: pd.DataFrame, options: FeatureOptions) -> pd.DataFrame:
+    """Compute the features of every light curve of a partition.
+
+    A light curve that nothing can be computed from (fewer than 4 points, a value that is not finite, an error that is
+    not positive) becomes a row of NaN; one without a period (constant, all times equal) keeps its statistics, with
+    period NaN and significance 0. Both are noted as set aside, with the reason.
+    """
+    from scope_dask.extraction.dmdt import dmdt
+    from scope_dask.extraction.statistics import statistics
+    from scope_dask.periods.search import search
+
+    curves = LightCurves.from_frame(partition)
+    reasons = set_aside_reasons(curves)
+    unusable = np.array([reason in _UNUSABLE for reason in reasons], dtype=bool)
+    columns: dict[str, Any] = {c: partition[c] for c in partition.columns if c in IDENTIFICATION}
+    table = statistics(curves.hjd, curves.mag, curves.magerr, curves.offsets)
+    columns.update(zip(STATISTICS.names, table.T, strict=True))
+    results = search(curves, options.periods)
+    for algorithm, result in results.items():
+        for name in ("period", "significance", "pdot", "log10_fap"):
+            values = getattr(result, name)
+            if values is not None:
+                columns[f"{name}_{algorithm}"] = np.where(unusable, np.nan, values)
+    for algorithm, result in results.items():
+        columns.update(_fourier_columns(curves, result.period, algorithm, options.fourier))
+    columns["dmdt"] = _dmdt_column(dmdt(curves.hjd, curves.mag, curves.offsets), unusable, partition.index)
+    out = pd.DataFrame(columns, index=partition.index)[_column_order(partition, options)]
+    ids = partition["_id"].to_numpy()
+    return tally.note(out, set_aside=[(ids[i], r) for i, r in enumerate(reasons) if r])
+
+
+_UNUSABLE = (f"fewer than {MIN_POINTS} points", "a time, magnitude or error is not finite", "an error is not positive")
+
+
+def set_aside_reasons(curves: LightCurves) -> list[str]:
+    """Return, per light curve, why features (or only its period) cannot be computed; empty where they can."""
+    few, infinite, negative = _UNUSABLE
+    points = np.diff(curves.offsets)
+    bad_value = ~(np.isfinite(curves.hjd) & np.isfinite(curves.mag) & np.isfinite(curves.magerr))
+    tests = [
+        (points < MIN_POINTS, few),
+        (_any(bad_value, curves.offsets), infinite),
+        (_any(curves.magerr <= 0, curves.offsets), negative),
+        (_constant(curves.mag, curves.offsets), "constant magnitude: no period"),
+        (_constant(curves.hjd, curves.offsets), "all times equal: no period"),
+    ]
+    chosen = np.select([t for t, _ in tests], np.arange(1, len(tests) + 1), 0)
+    return [["", *(r for _, r in tests)][k] for k in chosen]
+
+
+def _any(flags: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    counts = np.concatenate([[0], np.cumsum(flags)])
+    return np.asarray(counts[offsets[1:]] > counts[offsets[:-1]])
+
+
+def _constant(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Tell which light curves have one and the same value at every point."""
+    first = np.repeat(values[offsets[:-1][np.diff(offsets) > 0]], np.diff(offsets)[np.diff(offsets) > 0])
+    return ~_any(values != first, offsets)
+
+
+def _fourier_columns(curves: LightCurves, period: np.ndarray, algorithm: str, contents: str) -> dict[str, np.ndarray]:
+    from scope_dask.extraction.fourier import documented, fourier
+    from scope_dask.schema import FOURIER_RAW
+
+    table = fourier(curves.hjd, curves.mag, curves.magerr, curves.offsets, period)
+    if contents == "documented":
+        table = documented(table)
+    return {f"f1_{name}_{algorithm}": column for name, column in zip(FOURIER_RAW, table.T, strict=True)}
+
+
+def _dmdt_column(histograms: np.ndarray, unusable: np.ndarray, index: pd.Index) -> pd.Series:
+    histograms = np.where(unusable[:, None], np.float32(np.nan), histograms)
+    flat = pa.array(np.ascontiguousarray(histograms, dtype=np.float32).ravel())
+    lists = pa.FixedSizeListArray.from_arrays(flat, DMDT_SHAPE[0] * DMDT_SHAPE[1])
+    return pd.Series(pd.arrays.ArrowExtensionArray(lists), index=index, dtype=DMDT.pandas_dtype)
+
+
+def _column_order(partition: pd.DataFrame, options: FeatureOptions) -> list[str]:
+    carried = [c for c in IDENTIFICATION.names if c in partition.columns]
+    return [*carried, *feature_schema(options.periods.written).names]
+
+
+FEATURES_STAGE = Stage(
+    name="features",
+    kernel=extract,
+    requires=lambda options: SOURCES + CURVES,
+    provides=lambda options: feature_schema(options.periods.written),
+)
+
+
+def features(curves: Any, options: FeatureOptions | None = None, **changes: Any) -> Any:
+    """Compute features: lazily for a Dask table, at once for a pandas partition.
+
+    Parameters
+    ----------
+    curves : dask.dataframe.DataFrame or pandas.DataFrame
+        Table with the columns of `schema.LIGHTCURVES`.
+    options : FeatureOptions, optional
+    **changes
+        Fields of `FeatureOptions`, in place of `options`.
+
+    Returns
+    -------
+    dask.dataframe.DataFrame or pandas.DataFrame
+        Table with the identification and the columns of `schema.feature_schema`.
+
+    Raises
+    ------
+    SchemaError
+        If columns are missing or have another type.
+    """
+    return FEATURES_STAGE(curves, options or FeatureOptions(**changes))
