@@ -1,10 +1,10 @@
-"""The reduction of a periodogram, tile by tile, to its best distinct peaks and its moments: nothing else is kept.
+"""The reduction of a periodogram, tile by tile, to its best distinct peaks and its moments.
 
 Larger is better (a method that is minimised is negated). A grid point is a *peak* if it exceeds every point
-less than `sep` steps before it and is not exceeded by any less than `sep` steps after it. Whether a point is a
-peak thus depends on its neighbourhood alone: two peaks are at least `sep` steps apart, a plateau has one (its
-first point), the arg-max is always one, and every tiling finds the same peaks. Points outside the grid, masked
-points and values that are not finite count as −inf; they are in neither the peaks nor the moments.
+less than `sep` steps before it and is not exceeded by any less than `sep` steps after it. Whether a point is
+a peak thus depends on its neighbourhood alone: two peaks are at least `sep` steps apart, a plateau has one
+(its first point), the arg-max is always one, and every tiling finds the same peaks. Points outside the grid,
+masked points and values that are not finite count as −inf; they are in neither the peaks nor the moments.
 
 A method's kernel uses it as ::
 
@@ -26,7 +26,7 @@ from numba import float32
 
 from scope_dask.compiled import jit
 
-BLOCK = 128  # a block of this many grid points without a value above the k-th best peak is not searched
+BLOCK = 64  # a block of this many grid points without a value above the k-th best peak is not searched
 NEXT, NUMBER, SHIFT, SUM, SQUARES = range(5)  # entries of State.moments
 
 
@@ -66,7 +66,7 @@ def no_peaks(n: int, k: int) -> Peaks:
 
 @jit()
 def new_state(k: int, sep: int, tile_size: int) -> State:
-    """Return the state for the `k` best peaks `sep` grid steps apart and tiles of up to `tile_size` points."""
+    """Return the state for the `k` best peaks, `sep` grid steps apart, and tiles of up to `tile_size`."""
     reach = max(sep, 1) - 1
     recent = np.empty(2 * reach + max(tile_size, reach), np.float32)
     state = State(np.empty(k), np.empty(k, np.int64), recent, np.empty(5), reach)
@@ -86,7 +86,7 @@ def reset(state: State) -> None:
 
 @jit()
 def tile(state: State, x: np.ndarray, n: int, masked: np.ndarray) -> None:
-    """Take the next `n` values of the periodogram, ``x[:n]`` (float32; masked ones are overwritten with NaN)."""
+    """Take the next `n` values of the periodogram, ``x[:n]`` (float32; masked ones become NaN)."""
     first = np.int64(state.moments[NEXT])
     for i in range(masked.shape[0]):
         for l in range(max(masked[i, 0] - first, 0), min(masked[i, 1] - first, n)):
@@ -105,7 +105,7 @@ def tile(state: State, x: np.ndarray, n: int, masked: np.ndarray) -> None:
 
 @jit()
 def finish(state: State, value: np.ndarray, index: np.ndarray) -> tuple[float, float]:
-    """Close the grid, write its peaks, best first, to `value` and `index` (shape (k,)), return (mean, std)."""
+    """Close the grid, write its peaks, best first, to `value` and `index` (k,), and return (mean, std)."""
     past = 2 * state.reach
     state.recent[past : past + state.reach] = -np.inf
     _judge(state, state.reach)
@@ -121,8 +121,8 @@ def finish(state: State, value: np.ndarray, index: np.ndarray) -> tuple[float, f
 @jit(fastmath={"reassoc", "contract"})  # else the sums are not vectorised; NaN and inf keep their meaning
 def _copy_and_sum(
     x: np.ndarray, n: int, shift: float, recent: np.ndarray, past: int
-) -> tuple[int, float, float]:
-    """Copy x to recent[past:], −inf for what is not finite; return number, sum and sum of squares of the rest."""
+) -> tuple[np.int32, float, float]:
+    """Copy x to recent[past:], −inf where not finite; return number, sum, sum of squares of the rest."""
     number = np.int32(0)
     s = 0.0
     q = 0.0
@@ -139,27 +139,33 @@ def _copy_and_sum(
 @jit()
 def _judge(state: State, n: int) -> None:
     """Find the peaks among the `n` points whose right neighbours are now known, and move on by `n` points."""
-    recent = state.recent
     reach = state.reach
-    first = np.int64(state.moments[NEXT]) - 2 * reach
-    worst = state.best.size - 1
-    for start in range(reach, reach + n, BLOCK):
-        end = min(start + BLOCK, reach + n)
-        if _largest(recent, start, end) > state.best[worst]:
-            for p in range(start, end):
-                if recent[p] > state.best[worst] and _dominates(recent, p, reach):
-                    _insert(state, recent[p], first + p)
+    if _exceeds(state.recent[reach : reach + n], state.best[-1]):
+        first = np.int64(state.moments[NEXT]) - 2 * reach
+        for start in range(reach, reach + n, BLOCK):
+            _search(state, start, min(start + BLOCK, reach + n), first)
     for l in range(2 * reach):
-        recent[l] = recent[l + n]
+        state.recent[l] = state.recent[l + n]
     state.moments[NEXT] += n
 
 
-@jit(fastmath={"nnan", "nsz", "reassoc"})  # there is no NaN in `recent`
-def _largest(recent: np.ndarray, start: int, end: int) -> float:
-    largest = recent[start]
-    for p in range(start, end):
-        largest = max(largest, recent[p])
-    return largest
+@jit()
+def _search(state: State, start: int, end: int, first: int) -> None:
+    """Insert the peaks among recent[start:end]; recent[0] has the grid index `first`."""
+    recent = state.recent
+    if _exceeds(recent[start:end], state.best[-1]):
+        for p in range(start, end):
+            if recent[p] > state.best[-1] and _dominates(recent, p, state.reach):
+                _insert(state, recent[p], first + p)
+
+
+@jit()
+def _exceeds(x: np.ndarray, threshold: float) -> bool:
+    """Tell whether any value is above a threshold (a count, without a way out, is vectorised)."""
+    count = np.int32(0)
+    for l in range(x.size):
+        count += np.int32(x[l] > float32(threshold))
+    return bool(count > 0)
 
 
 @jit()
@@ -211,7 +217,7 @@ def mask(fmin: float, df: float, size: int, windows: np.ndarray, masked: np.ndar
 
 @jit()
 def _first_index(fmin: float, df: float, size: int, frequency: float, above: bool) -> int:
-    """Index of the first grid frequency not below (`above`: strictly above) a frequency; `size` if none is."""
+    """Return the index of the first grid frequency >= (`above`: >) `frequency`; `size` if there is none."""
     low = 0
     high = size
     while low < high:
