@@ -1,0 +1,399 @@
+"""Lomb-Scargle periodograms on long regular grids, reduced to peaks while they are computed.
+
+All that is needed are sums ``S(f) = Σ a_i exp(2πi f t_i)``: of the data at f, of the weights at f and 2 f. As |t| is at
+most half a baseline, S is band-limited, and a grid with ten points per peak holds ten times too many of them. The
+sums are therefore made only every R grid steps (by `scope_dask.periods.nufft`, in single precision with phases from
+float64) and interpolated with a filter of eight taps, whose damping is undone in the strengths beforehand: the same
+scheme as in a non-uniform FFT, with frequency and time exchanged.
+
+The sixteen lanes of a row (`scope_dask.periods.lanes`) are sixteen consecutive runs of the grid, so that transforms,
+filters and powers are all done for sixteen runs at once. Where sinusoid and mean nearly coincide, single precision is
+not enough: those frequencies, and the peaks in the end, are evaluated in float64.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+from numba import float32
+
+from scope_dask.compiled import jit
+from scope_dask.periods import exact_lombscargle as exact
+from scope_dask.periods import nufft, peaks
+from scope_dask.periods.grid import FrequencyGrid
+from scope_dask.periods.lanes import WIDTH, load, splat, store, where_less
+from scope_dask.periods.nufft import ROW
+
+TAPS = 8  # of the interpolation, at samples −3 … +4
+FINENESS = 1.4  # samples per Nyquist interval 1/baseline, at least
+_BETA = 0.97 * np.pi * TAPS * (1 - 0.5 / FINENESS)  # the kernel's shape
+_REACH = 0.5 / FINENESS  # largest |time| in units of 1/sample distance
+MOST_STEPS = 16  # grid steps per sample, at most
+TRANSFORM = 1024  # rows of a transform
+BLOCK = 8  # samples that are interpolated between two transpositions
+NEARLY_SINGULAR = 0.05  # a smaller variance (of at most 0.5) needs float64
+
+
+class Tables(NamedTuple):
+    """What depends on nothing.
+
+    Attributes
+    ----------
+    plan : nufft.Plan
+    gain : numpy.ndarray, float64
+        Polynomial in (|time| / _REACH)² that undoes the damping of the interpolation, highest power first.
+    """
+
+    plan: nufft.Plan
+    gain: np.ndarray
+
+
+class Room(NamedTuple):
+    """Working arrays of one call (their sizes depend on the longest light curve, not on the grid)."""
+
+    curve: exact.Curve
+    points: nufft.Points
+    gain: np.ndarray  # (points,)
+    strength: np.ndarray  # (2, points) float32
+    turn: np.ndarray  # rows (points * 32,): phases of the lanes relative to lane 0
+    turn2: np.ndarray  # the same at twice the frequency
+    grid: np.ndarray  # rows of the transform
+    data: np.ndarray  # rows of the sums of the data
+    window: np.ndarray  # rows of the sums of the weights at f
+    window2: np.ndarray  # rows of the sums of the weights at 2 f
+    block: np.ndarray  # (6, BLOCK * MOST_STEPS * 16): interpolated sums
+    power: np.ndarray  # powers of a group of 16 runs
+
+
+@functools.cache
+def tables() -> Tables:
+    """Return the tables of the scan."""
+    x = np.polynomial.chebyshev.chebpts1(40) / 2 + 0.5
+    damping = nufft.kernel_transform(np.sqrt(x) * _REACH, TAPS, _BETA)
+    gain = np.polynomial.Polynomial.fit(x, 1 / damping, 11, domain=[0, 1], window=[0, 1])
+    return Tables(nufft.plan(TRANSFORM), np.ascontiguousarray(gain.coef[::-1]))
+
+
+@jit()
+def _new_room(n: int) -> Room:
+    rows = TRANSFORM // 2
+    return Room(
+        exact.new_curve(n),
+        nufft.Points(np.empty(n, np.int64), np.empty((n, nufft.TAPS), np.float32)),
+        np.empty(n),
+        np.empty((2, n), np.float32),
+        np.empty(n * ROW, np.float32),
+        np.empty(n * ROW, np.float32),
+        np.empty((TRANSFORM + nufft.TAPS) * ROW, np.float32),
+        np.empty(rows * ROW, np.float32),
+        np.empty(rows * ROW, np.float32),
+        np.empty(2 * rows * ROW, np.float32),
+        np.empty(7 * BLOCK * MOST_STEPS * WIDTH, np.float32),
+        np.empty(rows * WIDTH * MOST_STEPS, np.float32),
+    )
+
+
+@jit()
+def _filters(steps: int) -> np.ndarray:
+    """Return the taps at r/steps and at 2 r/steps (less its integer part), shape (2, steps, TAPS), float32."""
+    taps = np.zeros((2, steps, TAPS), np.float32)
+    if steps == 1:  # the samples are the grid
+        taps[:, 0, 3] = float32(1)
+        return taps
+    for k in range(2):
+        for r in range(steps):
+            x = (k + 1) * r / steps
+            x -= np.floor(x)
+            for j in range(TAPS):
+                z = (x - (j - 3)) * (2.0 / TAPS)
+                taps[k, r, j] = np.exp(_BETA * (np.sqrt(max(1.0 - z * z, 0.0)) - 1.0))
+    return taps
+
+
+@jit(fastmath={"contract"})
+def _phases(room: Room, n: int, spacing: float, run: int, steps: int, gain: np.ndarray) -> None:
+    """Set what does not change from group to group: gains of the strengths, turns from lane to lane."""
+    time = room.curve.time
+    for i in range(n):
+        x = (time[i] * spacing / _REACH) ** 2
+        g = 0.0
+        for c in gain:
+            g = g * x + c
+        room.gain[i] = g if steps > 1 else 1.0
+    for l in range(WIDTH):
+        lag = l * run * spacing
+        for i in range(n):
+            c, s = exact.cos_sin(time[i] * lag)
+            room.turn[i * ROW + l] = c
+            room.turn[i * ROW + l + WIDTH] = s
+            room.turn2[i * ROW + l] = c * c - s * s
+            room.turn2[i * ROW + l + WIDTH] = 2.0 * c * s
+
+
+@jit(fastmath={"contract"})
+def _strengths(room: Room, n: int, amplitude: np.ndarray, frequency: float) -> None:
+    for i in range(n):
+        c, s = exact.cos_sin(room.curve.time[i] * frequency)
+        a = amplitude[i] * room.gain[i]
+        room.strength[0, i] = a * c
+        room.strength[1, i] = a * s
+
+
+@jit()
+def _samples(
+    room: Room, plan: nufft.Plan, n: int, fmin: float, spacing: float, first: int, floating_mean: bool
+) -> None:
+    """Set the sums at sample `first` − 3 (of lane 0) and the following, and at twice the frequencies."""
+    rows = TRANSFORM // 2
+    points, grid = room.points, room.grid
+    middle = fmin + (first - 3 + rows // 2) * spacing
+    _strengths(room, n, room.curve.strength, middle)
+    nufft.transform(plan, points, room.strength, room.turn, n, grid, room.data, 0)
+    if floating_mean:
+        _strengths(room, n, room.curve.weight, middle)
+        nufft.transform(plan, points, room.strength, room.turn, n, grid, room.window, 0)
+    for half in range(2):
+        middle = 2.0 * fmin + (2 * first - 3 + rows // 2 + half * rows) * spacing
+        _strengths(room, n, room.curve.weight, middle)
+        nufft.transform(plan, points, room.strength, room.turn2, n, grid, room.window2, half * rows)
+
+
+@jit(fastmath={"contract"})
+def _interpolate(rows: np.ndarray, start: int, taps: np.ndarray, r0: int, r1: int, out: np.ndarray, at: int) -> None:
+    """Write the sums at phases r0 … r1 − 1 between samples: from `rows`, float32 `start` and every row after, to `out`."""
+    x0 = load(rows, start)
+    x1 = load(rows, start + ROW)
+    x2 = load(rows, start + 2 * ROW)
+    x3 = load(rows, start + 3 * ROW)
+    x4 = load(rows, start + 4 * ROW)
+    x5 = load(rows, start + 5 * ROW)
+    x6 = load(rows, start + 6 * ROW)
+    x7 = load(rows, start + 7 * ROW)
+    for r in range(r0, r1):
+        y = splat(taps[r, 0]) * x0 + splat(taps[r, 1]) * x1
+        z = splat(taps[r, 2]) * x2 + splat(taps[r, 3]) * x3
+        y = y + splat(taps[r, 4]) * x4 + splat(taps[r, 5]) * x5
+        z = z + splat(taps[r, 6]) * x6 + splat(taps[r, 7]) * x7
+        store(out, at + r * WIDTH, y + z)
+
+
+@jit(fastmath={"contract"})
+def _block_sums(room: Room, taps: np.ndarray, q0: int, steps: int, floating_mean: bool) -> None:
+    """Interpolate the six sums between samples q0 and q0 + BLOCK of every lane."""
+    plane = BLOCK * MOST_STEPS * WIDTH
+    half = (steps + 1) // 2  # from here on, the double frequency lies one sample further
+    for q in range(BLOCK):
+        at = q * steps * WIDTH
+        for part in range(2):
+            i = (q0 + q) * ROW + part * WIDTH
+            _interpolate(room.data, i, taps[0], 0, steps, room.block, at + part * plane)
+            if floating_mean:
+                _interpolate(room.window, i, taps[0], 0, steps, room.block, at + (2 + part) * plane)
+            i = 2 * (q0 + q) * ROW + part * WIDTH
+            _interpolate(room.window2, i, taps[1], 0, half, room.block, at + (4 + part) * plane)
+            _interpolate(room.window2, i + ROW, taps[1], half, steps, room.block, at + (4 + part) * plane)
+
+
+@jit(fastmath={"contract"})
+def _block_power(block: np.ndarray, count: int, floating_mean: bool) -> None:
+    """Powers of `count` rows, to the seventh plane; NaN where single precision is not enough."""
+    plane = BLOCK * MOST_STEPS * WIDTH
+    half = splat(float32(0.5))
+    limit = splat(float32(NEARLY_SINGULAR))
+    unknown = splat(float32(np.nan))
+    for i in range(0, count * WIDTH, WIDTH):
+        yc = load(block, i)
+        ys = load(block, i + plane)
+        c2 = half * load(block, i + 4 * plane)
+        cs = half * load(block, i + 5 * plane)
+        cc = half + c2
+        ss = half - c2
+        if floating_mean:
+            c = load(block, i + 2 * plane)
+            s = load(block, i + 3 * plane)
+            cc = cc - c * c
+            ss = ss - s * s
+            cs = cs - c * s
+        determinant = cc * ss - cs * cs
+        cross = cs * yc * ys
+        p = (ss * yc * yc + cc * ys * ys - (cross + cross)) / determinant
+        store(block, i + 6 * plane, where_less(determinant, limit * (cc + ss), unknown, p))
+
+
+@jit()
+def _transpose(block: np.ndarray, count: int, power: np.ndarray, start: int, run: int) -> None:
+    """Put `count` rows where the sixteen runs, `run` powers each, continue."""
+    plane = 6 * BLOCK * MOST_STEPS * WIDTH
+    for l in range(WIDTH):
+        for i in range(count):
+            power[l * run + start + i] = block[plane + i * WIDTH + l]
+
+
+@jit()
+def _resolve(
+    room: Room, n: int, count: int, first: int, fmin: float, df: float, floating_mean: bool
+) -> None:
+    """Evaluate in float64 what is NaN among the `count` powers of the grid from index `first` on."""
+    for start in range(0, count, 128):
+        stop = min(start + 128, count)
+        unknown = 0
+        for i in range(start, stop):
+            unknown += np.isnan(room.power[i])
+        if unknown:
+            for i in range(start, stop):
+                if np.isnan(room.power[i]):
+                    room.power[i] = exact.power(room.curve, n, fmin + (first + i) * df, floating_mean)
+
+
+@jit()
+def _scan(
+    room: Room,
+    tables: Tables,
+    n: int,
+    baseline: float,
+    fmin: float,
+    df: float,
+    size: int,
+    floating_mean: bool,
+    state: peaks.State,
+    masked: np.ndarray,
+) -> None:
+    """Pass the powers of one light curve, in order, to `peaks.tile`."""
+    steps = min(max(int(1.0 / (FINENESS * df * baseline)), 1), MOST_STEPS)
+    spacing = steps * df
+    samples = (size + steps - 1) // steps
+    longest = (TRANSFORM // 2 - BLOCK) * WIDTH
+    groups = (samples + longest - 1) // longest
+    run = (samples + groups * WIDTH - 1) // (groups * WIDTH)
+    run = (run + BLOCK - 1) // BLOCK * BLOCK
+    taps = _filters(steps)
+    nufft.locate(room.points, room.curve.time[:n], spacing, TRANSFORM)
+    _phases(room, n, spacing, run, steps, tables.gain)
+    for first in range(0, samples, run * WIDTH):
+        _samples(room, tables.plan, n, fmin, spacing, first, floating_mean)
+        for q in range(0, run, BLOCK):
+            _block_sums(room, taps, q, steps, floating_mean)
+            _block_power(room.block, BLOCK * steps, floating_mean)
+            _transpose(room.block, BLOCK * steps, room.power, q * steps, run * steps)
+        count = min(run * WIDTH * steps, size - first * steps)
+        _resolve(room, n, count, first * steps, fmin, df, floating_mean)
+        peaks.tile(state, room.power, count, masked)
+
+
+@jit()
+def _refine(
+    curve: exact.Curve,
+    n: int,
+    fmin: float,
+    df: float,
+    size: int,
+    neighbours: int,
+    masked: np.ndarray,
+    value: np.ndarray,
+    index: np.ndarray,
+    floating_mean: bool,
+) -> None:
+    """Replace the peaks by their float64 values (of the best of the `neighbours` next grid points), sort them."""
+    for i in range(index.size):
+        found = index[i]
+        if found < 0:
+            break
+        best = exact.power(curve, n, fmin + found * df, floating_mean)
+        for j in range(max(found - neighbours, 0), min(found + neighbours + 1, size)):
+            if j != found and not _is_masked(masked, j):
+                p = exact.power(curve, n, fmin + j * df, floating_mean)
+                if p > best:
+                    best = p
+                    index[i] = j
+        j = index[i]
+        place = i
+        while place > 0 and value[place - 1] < best:
+            value[place] = value[place - 1]
+            index[place] = index[place - 1]
+            place -= 1
+        value[place] = best
+        index[place] = j
+
+
+@jit()
+def _is_masked(masked: np.ndarray, j: int) -> bool:
+    for i in range(masked.shape[0]):
+        if masked[i, 0] <= j < masked[i, 1]:
+            return True
+    return False
+
+
+@jit()
+def _all_peaks(
+    hjd: np.ndarray,
+    mag: np.ndarray,
+    magerr: np.ndarray,
+    offsets: np.ndarray,
+    grid: FrequencyGrid,
+    tables: Tables,
+    sep: int,
+    floating_mean: bool,
+    out: peaks.Peaks,
+) -> None:
+    room = _new_room(exact.longest(offsets))
+    state = peaks.new_state(out.value.shape[1], sep, room.power.size)
+    masked = peaks.new_mask(grid.windows)
+    for i in range(offsets.size - 1):
+        a = offsets[i]
+        b = offsets[i + 1]
+        baseline, factor = exact.prepare(room.curve, hjd[a:b], mag[a:b], magerr[a:b], floating_mean)
+        fmin = grid.fmin[i]
+        df = grid.df[i]
+        size = grid.size[i]
+        if not factor > 0.0 or size < 1:
+            continue
+        peaks.reset(state)
+        peaks.mask(fmin, df, size, grid.windows, masked)
+        _scan(room, tables, b - a, baseline, fmin, df, size, floating_mean, state, masked)
+        mean, std = peaks.finish(state, out.value[i], out.index[i])
+        neighbours = 1 if sep > 2 else 0
+        _refine(room.curve, b - a, fmin, df, size, neighbours, masked, out.value[i], out.index[i], floating_mean)
+        out.value[i] *= factor
+        out.mean[i] = mean * factor
+        out.std[i] = std * factor
+
+
+def lomb_scargle_peaks(
+    hjd: np.ndarray,
+    mag: np.ndarray,
+    magerr: np.ndarray,
+    offsets: np.ndarray,
+    grid: FrequencyGrid,
+    k: int,
+    sep: int,
+    floating_mean: bool,
+) -> peaks.Peaks:
+    """Return the best peaks and the moments of the Lomb-Scargle periodogram of every light curve on its grid.
+
+    Parameters
+    ----------
+    hjd, mag, magerr : numpy.ndarray, shape (points,), float64
+        Times in days, magnitudes and their errors of all light curves, end to end.
+    offsets : numpy.ndarray, shape (n + 1,), int64
+        Light curve i holds the points ``offsets[i]:offsets[i + 1]``.
+    grid : FrequencyGrid
+        Frequencies of every light curve in cycles/day.
+    k : int
+        Peaks kept of each light curve.
+    sep : int
+        Distance of distinct peaks in grid steps.
+    floating_mean : bool
+        True: "LS", False: "ELS"; see `scope_dask.periods.exact_lombscargle.lomb_scargle`.
+
+    Returns
+    -------
+    peaks.Peaks
+        The values of the peaks are those of `lomb_scargle` at ``fmin + index * df`` in float64; the moments are made
+        of powers with an error below 1e-4 of the largest possible one. A light curve without a periodogram has no
+        peaks (index −1, NaN).
+    """
+    out = peaks.no_peaks(len(offsets) - 1, k)
+    _all_peaks(hjd, mag, magerr, offsets, grid, tables(), sep, floating_mean, out)
+    return out
