@@ -1,0 +1,1 @@
+"""Features → scores: the model artefacts and the stage that applies them."""

@@ -1,0 +1,1 @@
+"""Labelled features → model artefacts: data sets, splits by star, XGBoost classifiers."""

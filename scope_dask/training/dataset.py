@@ -1,0 +1,363 @@
+"""Labelled feature tables: reading, targets, and splits by star, whatever the order of the rows."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from scope_dask.errors import SchemaError, SourceError, UsageError, nearest
+from scope_dask.inference.models import Preparation, feature_values
+from scope_dask.schema import FOURIER, SOURCES, STATISTICS, Column, Schema
+from scope_dask.training.options import TrainingOptions
+
+PARTS = ("train", "val", "test")
+
+
+def feature_names(columns: Iterable[str], suffix: str | None) -> tuple[str, ...]:
+    """Return the features that models use unless told otherwise, in the order of the schema.
+
+    The statistics without the number of points, and period, significance and Fourier columns of one period
+    algorithm. Where and when a light curve was taken, and how often, tells nothing about the star.
+
+    Parameters
+    ----------
+    columns : iterable of str
+        Of the features table.
+    suffix : str or None
+        Period algorithm; None (or "None") for columns without a suffix.
+
+    Raises
+    ------
+    SchemaError
+        If one of them is not in the table.
+    """
+    end = f"_{suffix}" if suffix and suffix != "None" else ""
+    periodic = ["period", "significance", *(f"f1_{name}" for name in FOURIER)]
+    wanted = (*(c.name for c in STATISTICS if c.name != "n"), *(f"{name}{end}" for name in periodic))
+    have = [str(c) for c in columns]
+    missing = [name for name in wanted if name not in have]
+    if missing:
+        there = ", ".join(c.removeprefix("period_") for c in have if c.startswith("period_")) or "none"
+        raise SchemaError(
+            f"the features table lacks {', '.join(missing[:5])}{'…' * (len(missing) > 5)}"
+            f"{nearest(missing[0], have)}; "
+            f"expected the statistics and the columns of period_suffix {suffix!r} (the table has: {there}): "
+            "choose another period_suffix or name the features"
+        )
+    return wanted
+
+
+def read_training_table(path: str | os.PathLike[str], columns: list[str] | None = None) -> pd.DataFrame:
+    """Read a labelled feature table: a Parquet file or a folder of them.
+
+    A column ``ztf_id`` serves as ``_id``. What the file's metadata say is in ``attrs["scope"]``.
+
+    Raises
+    ------
+    SourceError
+        If it cannot be read.
+    SchemaError
+        If it has no ``_id``, or one twice.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not Path(path).exists():
+        raise SourceError(f"{path} does not exist; expected a Parquet file or a folder of Parquet files")
+    try:
+        table = pq.read_table(path, columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        raise SourceError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
+    frame = table.to_pandas(types_mapper=lambda t: pd.ArrowDtype(t) if pa.types.is_nested(t) else None)
+    if "_id" not in frame and "ztf_id" in frame:
+        frame = frame.rename(columns={"ztf_id": "_id"})
+    unique_ids(frame, str(path))
+    frame.attrs["scope"] = json.loads((table.schema.metadata or {}).get(b"scope", b"{}"))
+    return frame
+
+
+def unique_ids(frame: pd.DataFrame, where: str) -> np.ndarray:
+    """Return the column ``_id`` as int64.
+
+    Raises
+    ------
+    SchemaError
+        If there is none, or an identifier stands in more than one row.
+    """
+    Schema([SOURCES["_id"]]).require(frame, where)
+    ids = frame["_id"].to_numpy(dtype=np.int64)
+    values, counts = np.unique(ids, return_counts=True)
+    if (counts > 1).any():
+        raise SchemaError(
+            f"{where} has {values[counts > 1][0]} in {counts.max()} rows; expected every _id once"
+        )
+    return ids
+
+
+def targets(labels: Any, threshold: float) -> Any:
+    """Return 1.0 where a label is above the threshold, 0.0 where it is not, NaN where there is none.
+
+    Parameters
+    ----------
+    labels : pandas.Series or pandas.DataFrame
+        Between 0 and 1; NaN: nothing is known, the row is not used for that class.
+
+    Raises
+    ------
+    SchemaError
+        If a label is not a number between 0 and 1.
+    """
+    try:
+        numbers = labels.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise SchemaError(f"labels must be numbers between 0 and 1, one column a class: {error}") from error
+    if bool(np.any((numbers < 0) | (numbers > 1))):
+        raise SchemaError("labels must be between 0 and 1, one column a class; some are not")
+    return (numbers > threshold).astype(np.float64).where(numbers.notna())
+
+
+def aligned(labels: Any, features: pd.DataFrame) -> pd.DataFrame:
+    """Return the labels (one column a class) of the rows of `features`, in their order; NaN where none is.
+
+    Rows are matched by ``_id`` (a column or the index of that name) or, where the two tables have the same
+    index, by position.
+
+    Raises
+    ------
+    SchemaError
+        If neither is possible, or no row has a label.
+    """
+    table = labels.to_frame() if isinstance(labels, pd.Series) else labels
+    if "_id" in table.columns:
+        unique_ids(table, "the table of labels")
+        table = table.set_index("_id")
+    if table.index.name == "_id":
+        found = table.reindex(features["_id"].to_numpy())
+    elif table.index.equals(features.index):
+        found = table
+    else:
+        raise SchemaError(
+            f"labels of {len(table)} rows cannot be matched with {len(features)} rows of features: "
+            "give them a column or an index _id"
+        )
+    if len(features) and bool(found.isna().all(axis=None)):
+        raise SchemaError("no row of the features table has a label; expected labels of the same _id")
+    return found.reset_index(drop=True)
+
+
+def group_keys(ids: np.ndarray, groups: Any = None) -> np.ndarray:
+    """Return the star of each row as text; a row without a star is a star of its own.
+
+    Parameters
+    ----------
+    ids : numpy.ndarray of int64
+        ``_id`` of the rows.
+    groups : array-like, optional
+        Star of each row, in the order of `ids`; a Series with the index ``_id`` is matched by it. None: every
+        row is a star of its own.
+
+    Raises
+    ------
+    UsageError
+        If there is not one value a row.
+    """
+    own = pd.Series(ids).astype(str).radd("_id ")
+    if groups is None:
+        return own.to_numpy(dtype=object)
+    if isinstance(groups, pd.Series) and groups.index.name == "_id":
+        groups = groups.reindex(ids)
+    given = pd.Series(np.asarray(groups, dtype=object))
+    if len(given) != len(ids):
+        raise UsageError(f"groups has {len(given)} values for {len(ids)} rows; expected the star of each row")
+    return given.astype(str).where(given.notna(), own).to_numpy(dtype=object)
+
+
+def _shuffled_groups(groups: np.ndarray, random_state: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return (group number of each row, place of each group in an order drawn by hashing its name)."""
+    names, codes = np.unique(groups.astype(str), return_inverse=True)
+    key = f"{random_state % 10**16:016d}"
+    hashed = pd.util.hash_array(names.astype(object), hash_key=key)
+    place = np.empty(len(names), dtype=np.int64)
+    place[np.lexsort((np.arange(len(names)), hashed))] = np.arange(len(names))
+    return codes, place
+
+
+def split(
+    groups: np.ndarray, y: np.ndarray, options: TrainingOptions, what: str = "the class"
+) -> dict[str, np.ndarray]:
+    """Split rows into training, validation and test: stratified, and no star in two of them.
+
+    A star is a member of the class if one of its rows is. The assignment depends on the names of the stars
+    and on `random_state`, not on the order of the rows.
+
+    Parameters
+    ----------
+    groups : numpy.ndarray, shape (rows,)
+        Star of each row.
+    y : numpy.ndarray, shape (rows,)
+        1 for members, 0 for others.
+    options : TrainingOptions
+    what : str
+        Name of the class, for the error.
+
+    Returns
+    -------
+    dict of numpy.ndarray of int64
+        Positions of the rows by part: train, val, test.
+
+    Raises
+    ------
+    UsageError
+        If there are fewer members, or others, than parts.
+    """
+    codes, place = _shuffled_groups(groups, options.random_state)
+    member = np.zeros(len(place), dtype=bool)
+    np.logical_or.at(member, codes, y > 0)
+    part = np.zeros(len(place), dtype=np.int64)
+    least = 3 if options.test_size > 0 else 2
+    for kind, name in ((True, "members"), (False, "others")):
+        stars = np.flatnonzero(member == kind)
+        if len(stars) < least:
+            raise UsageError(
+                f"{what} has {len(stars)} {name} (stars); at least {least} are needed to train, validate "
+                "and test: add labelled stars or leave the class out"
+            )
+        stars = stars[np.argsort(place[stars])]
+        # 0.1 × 30 is a little more than 3: without the subtraction it would be rounded up to 4.
+        n_test = min(math.ceil(options.test_size * len(stars) - 1e-9), len(stars) - 2)
+        n_val = min(
+            max(math.ceil(options.val_size * (len(stars) - n_test) - 1e-9), 1), len(stars) - n_test - 1
+        )
+        part[stars[:n_test]] = 2
+        part[stars[n_test : n_test + n_val]] = 1
+    return {name: np.flatnonzero(part[codes] == k) for k, name in enumerate(PARTS)}
+
+
+def folds(groups: np.ndarray, labels: np.ndarray, n_folds: int, random_state: int) -> np.ndarray:
+    """Return the fold of each row: stars stay together, each set of labels is spread evenly over the folds.
+
+    Parameters
+    ----------
+    groups : numpy.ndarray, shape (rows,)
+        Star of each row.
+    labels : numpy.ndarray, shape (rows, classes)
+        1 for members, 0 or NaN for others.
+    n_folds, random_state : int
+
+    Returns
+    -------
+    numpy.ndarray, shape (rows,), int64
+    """
+    codes, place = _shuffled_groups(groups, random_state)
+    member = np.zeros((len(place), labels.shape[1]), dtype=bool)
+    np.logical_or.at(member, codes, labels > 0)
+    stratum = np.unique(member, axis=0, return_inverse=True)[1].ravel()
+    fold = np.empty(len(place), dtype=np.int64)
+    fold[np.lexsort((place, stratum))] = np.arange(len(place)) % n_folds
+    return fold[codes]
+
+
+def fit_preparation(values: np.ndarray, names: tuple[str, ...], options: TrainingOptions) -> Preparation:
+    """Fit imputation and scaling values on training rows.
+
+    Parameters
+    ----------
+    values : numpy.ndarray, shape (rows, features), float64
+        NaN where missing.
+    names : tuple of str
+    options : TrainingOptions
+
+    Raises
+    ------
+    UsageError
+        If a feature that is to be imputed has no value in any row.
+    """
+    imputation: list[float | None] = []
+    offset: list[float] = []
+    scale: list[float] = []
+    for k, name in enumerate(names):
+        strategy = options.imputation_of.get(name, options.imputation)
+        known = values[~np.isnan(values[:, k]), k]
+        if not len(known) and strategy != "zero":
+            raise UsageError(
+                f"the feature {name} has no value in any training row: leave it out of the features"
+            )
+        imputation.append(_imputed(known, strategy))
+        if options.scaling != "none":
+            low, width = _scaled(known, options.scaling) if len(known) else (0.0, 0.0)
+            offset.append(low)
+            scale.append(width or 1.0)
+    return Preparation(names, tuple(imputation), options.scaling, tuple(offset), tuple(scale))
+
+
+def _imputed(known: np.ndarray, strategy: str) -> float | None:
+    if strategy == "none":
+        return None
+    if strategy == "zero":
+        return 0.0
+    return float(np.median(known) if strategy == "median" else np.mean(known))
+
+
+def _scaled(known: np.ndarray, scaling: str) -> tuple[float, float]:
+    if scaling == "min_max":
+        return float(known.min()), float(np.ptp(known))
+    return float(np.median(known)), float(np.std(known))
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """Features and targets in the order of ``_id``.
+
+    Attributes
+    ----------
+    position : numpy.ndarray
+        Row of the features table that each row was.
+    names : tuple of str
+        Of the features.
+    values : numpy.ndarray, shape (rows, features), float64
+    groups : numpy.ndarray
+        Star of each row.
+    targets : pandas.DataFrame
+        One column a class: 1, 0 or NaN.
+    """
+
+    position: np.ndarray
+    names: tuple[str, ...]
+    values: np.ndarray
+    groups: np.ndarray
+    targets: pd.DataFrame
+
+    def usable(self, tag: str, options: TrainingOptions) -> np.ndarray:
+        """Return the rows with a label of the class, a feature, and every feature that is not imputed."""
+        needed = [options.imputation_of.get(n, options.imputation) == "none" for n in self.names]
+        missing = np.isnan(self.values)
+        unusable = missing.all(axis=1) | missing[:, needed].any(axis=1)
+        return np.flatnonzero(self.targets[tag].notna().to_numpy() & ~unusable)
+
+
+def assemble(
+    features: pd.DataFrame, labels: Any, options: TrainingOptions, groups: Any = None
+) -> TrainingSet:
+    """Match features, labels and stars, and sort by ``_id``: nothing depends on the order they came in.
+
+    Raises
+    ------
+    SchemaError
+        If columns are missing, an ``_id`` is there twice, or labels do not match.
+    """
+    ids = unique_ids(features, "the training table")
+    names = tuple(options.features or feature_names(features.columns, options.period_suffix))
+    Schema(Column(n, "float64") for n in names).require(features, "training")
+    found = targets(aligned(labels, features), options.threshold)
+    keys = group_keys(ids, groups)
+    order = np.argsort(ids)
+    values = feature_values(features, names)[order]
+    return TrainingSet(order, names, values, keys[order], found.iloc[order].reset_index(drop=True))
