@@ -164,6 +164,13 @@ LIGHTCURVES = SOURCES + CURVES
 # Columns that are carried from table to table where they are present.
 IDENTIFICATION = Schema([*SOURCES, Column("obj_id", "str", "", "name of the source on the follow-up service")])
 
+
+
+def carried(frame: pd.DataFrame) -> list[str]:
+    """Return the identification columns that `frame` has, in the order of the schema."""
+    return [name for name in IDENTIFICATION.names if name in frame.columns]
+
+
 _S1 = "ORIGINAL §1"
 _W = "w_i = 1/e_i², m̄ = Σ w m / Σ w"
 
@@ -254,7 +261,7 @@ DMDT = Column(
     "Mahabal et al. 2017",
 )
 
-FOURIER_RAW = ("power", "BIC", "a", "b", "amp", "phi0", *(f"rel{k}{i}" for i in range(1, 5) for k in ("amp", "phi")))
+FOURIER = ("power", "BIC", "a", "b", "amp", "phi0", *(f"rel{k}{i}" for i in range(1, 5) for k in ("amp", "phi")))
 
 
 def _fourier_columns(algorithm: str) -> list[Column]:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from scope_dask import tally
 from scope_dask.errors import SchemaError
-from scope_dask.schema import IDENTIFICATION, Schema
+from scope_dask.schema import Schema, carried
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,7 @@ class Stage:
     def meta(self, meta: pd.DataFrame, options: Any) -> pd.DataFrame:
         """Return the table without rows that the stage makes of a table like `meta`."""
         self.requires(options).require(meta, f"stage {self.name!r}")
-        carried = meta[[c for c in IDENTIFICATION.names if c in meta.columns]].iloc[:0]
-        return pd.concat([carried, self.provides(options).empty(like=meta)], axis=1)
+        return pd.concat([meta[carried(meta)].iloc[:0], self.provides(options).empty(like=meta)], axis=1)
 
     def __call__(self, frame: Any, options: Any) -> Any:
         """Apply the stage to a lazy table (nothing is computed) or to one partition.
@@ -54,7 +53,7 @@ class Stage:
         if isinstance(frame, pd.DataFrame):
             return run_kernel(frame, self, options)
         meta = self.meta(frame._meta, options)
-        needed = [c for c in frame.columns if c in IDENTIFICATION or c in self.requires(options)]
+        needed = list(dict.fromkeys([*carried(frame._meta), *self.requires(options).names]))
         return dd.map_partitions(
             run_kernel, frame[needed], self, options, meta=meta, token=self.name, enforce_metadata=False
         )

@@ -11,7 +11,7 @@ import pandas as pd
 from scope_dask import ragged, tally
 from scope_dask.conditioning.points import select_points
 from scope_dask.errors import OptionError
-from scope_dask.schema import CATFLAGS, CURVES, IDENTIFICATION, SOURCES
+from scope_dask.schema import CATFLAGS, CURVES, SOURCES, carried
 from scope_dask.stage import Stage
 
 MINUTES_PER_DAY = 1440.0
@@ -59,7 +59,7 @@ def condition(partition: pd.DataFrame, options: LightCurveOptions) -> pd.DataFra
     enough = np.flatnonzero(np.diff(selected) >= options.min_n_lc_points)
     inner, final = ragged.gather(selected, enough)
     points = points[inner]
-    out = partition[[c for c in partition.columns if c in IDENTIFICATION]].iloc[kept[enough]].reset_index(drop=True)
+    out = partition[carried(partition)].iloc[kept[enough]].reset_index(drop=True)
     for name, values in (("hjd", hjd), ("mag", mag), ("magerr", magerr)):
         out[name] = ragged.join(values[points], final)
     ids = partition["_id"].to_numpy()

@@ -12,7 +12,7 @@ import pyarrow as pa
 from scope_dask import tally
 from scope_dask.periods.grid import PeriodOptions
 from scope_dask.ragged import LightCurves
-from scope_dask.schema import CURVES, DMDT, DMDT_SHAPE, IDENTIFICATION, SOURCES, STATISTICS, feature_schema
+from scope_dask.schema import CURVES, DMDT, DMDT_SHAPE, FOURIER, SOURCES, STATISTICS, carried, feature_schema
 from scope_dask.stage import Stage
 
 MIN_POINTS = 4
@@ -47,7 +47,7 @@ def extract(partition: pd.DataFrame, options: FeatureOptions) -> pd.DataFrame:
     curves = LightCurves.from_frame(partition)
     reasons = set_aside_reasons(curves)
     unusable = np.array([reason in _UNUSABLE for reason in reasons], dtype=bool)
-    columns: dict[str, Any] = {c: partition[c] for c in partition.columns if c in IDENTIFICATION}
+    columns: dict[str, Any] = {c: partition[c] for c in carried(partition)}
     table = statistics(curves.hjd, curves.mag, curves.magerr, curves.offsets)
     columns.update(zip(STATISTICS.names, table.T, strict=True))
     results = search(curves, options.periods)
@@ -59,7 +59,8 @@ def extract(partition: pd.DataFrame, options: FeatureOptions) -> pd.DataFrame:
     for algorithm, result in results.items():
         columns.update(_fourier_columns(curves, result.period, algorithm, options.fourier))
     columns["dmdt"] = _dmdt_column(dmdt(curves.hjd, curves.mag, curves.offsets), unusable, partition.index)
-    out = pd.DataFrame(columns, index=partition.index)[_column_order(partition, options)]
+    order = [*carried(partition), *feature_schema(options.periods.written).names]
+    out = pd.DataFrame(columns, index=partition.index)[order]
     ids = partition["_id"].to_numpy()
     return tally.note(out, set_aside=[(ids[i], r) for i, r in enumerate(reasons) if r])
 
@@ -96,12 +97,11 @@ def _constant(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 
 def _fourier_columns(curves: LightCurves, period: np.ndarray, algorithm: str, contents: str) -> dict[str, np.ndarray]:
     from scope_dask.extraction.fourier import documented, fourier
-    from scope_dask.schema import FOURIER_RAW
 
     table = fourier(curves.hjd, curves.mag, curves.magerr, curves.offsets, period)
     if contents == "documented":
         table = documented(table)
-    return {f"f1_{name}_{algorithm}": column for name, column in zip(FOURIER_RAW, table.T, strict=True)}
+    return {f"f1_{name}_{algorithm}": column for name, column in zip(FOURIER, table.T, strict=True)}
 
 
 def _dmdt_column(histograms: np.ndarray, unusable: np.ndarray, index: pd.Index) -> pd.Series:
@@ -109,11 +109,6 @@ def _dmdt_column(histograms: np.ndarray, unusable: np.ndarray, index: pd.Index) 
     flat = pa.array(np.ascontiguousarray(histograms, dtype=np.float32).ravel())
     lists = pa.FixedSizeListArray.from_arrays(flat, DMDT_SHAPE[0] * DMDT_SHAPE[1])
     return pd.Series(pd.arrays.ArrowExtensionArray(lists), index=index, dtype=DMDT.pandas_dtype)
-
-
-def _column_order(partition: pd.DataFrame, options: FeatureOptions) -> list[str]:
-    carried = [c for c in IDENTIFICATION.names if c in partition.columns]
-    return [*carried, *feature_schema(options.periods.written).names]
 
 
 FEATURES_STAGE = Stage(
