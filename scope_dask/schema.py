@@ -61,7 +61,9 @@ class Column:
             if arrow is None or not hasattr(arrow, "value_type"):
                 return False
             integer = self.dtype == "list<int32>"
-            return pa.types.is_integer(arrow.value_type) if integer else pa.types.is_floating(arrow.value_type)
+            return (
+                pa.types.is_integer(arrow.value_type) if integer else pa.types.is_floating(arrow.value_type)
+            )
         if self.dtype == "str":
             return bool(pd.api.types.is_string_dtype(dtype) or dtype == object)
         if self.dtype in ("int64", "Int64"):
@@ -138,11 +140,20 @@ class Schema:
 
 SOURCES = Schema(
     [
-        Column("_id", "int64", "", "identifier of the ZTF light curve: one object in one filter of one field"),
+        Column(
+            "_id", "int64", "", "identifier of the ZTF light curve: one object in one filter of one field"
+        ),
         Column("ra", "float64", "deg", "right ascension, ICRS"),
         Column("dec", "float64", "deg", "declination, ICRS"),
         Column("field", "int64", "", "ZTF field"),
-        Column("ccd", "int64", "", "CCD, 1 to 16", "rc // 4 + 1", "ZTF readout channel rc = 4 (ccd - 1) + quad - 1"),
+        Column(
+            "ccd",
+            "int64",
+            "",
+            "CCD, 1 to 16",
+            "rc // 4 + 1",
+            "ZTF readout channel rc = 4 (ccd - 1) + quad - 1",
+        ),
         Column("quad", "int64", "", "quadrant of the CCD, 1 to 4", "rc % 4 + 1", "as ccd"),
         Column("filter", "int64", "", "1 g, 2 r, 3 i"),
     ]
@@ -162,8 +173,9 @@ RAW_LIGHTCURVES = SOURCES + [*CURVES, CATFLAGS]
 LIGHTCURVES = SOURCES + CURVES
 
 # Columns that are carried from table to table where they are present.
-IDENTIFICATION = Schema([*SOURCES, Column("obj_id", "str", "", "name of the source on the follow-up service")])
-
+IDENTIFICATION = Schema(
+    [*SOURCES, Column("obj_id", "str", "", "name of the source on the follow-up service")]
+)
 
 
 def carried(frame: pd.DataFrame) -> list[str]:
@@ -180,7 +192,14 @@ STATISTICS = Schema(
         Column("median", "float64", "mag", "median magnitude", "median(m)", _S1),
         Column("wmean", "float64", "mag", "weighted mean magnitude", f"m̄; {_W}", _S1),
         Column("chi2red", "float64", "", "reduced χ² about the mean", "Σ w (m − m̄)² / (N − 1)", _S1),
-        Column("roms", "float64", "", "robust median statistic", "Σ |m − median(m)|/e / (N − 1)", "Enoch et al. 2003"),
+        Column(
+            "roms",
+            "float64",
+            "",
+            "robust median statistic",
+            "Σ |m − median(m)|/e / (N − 1)",
+            "Enoch et al. 2003",
+        ),
         Column("wstd", "float64", "mag", "weighted standard deviation", "√(Σ w (m − m̄)² / Σ w)", _S1),
         Column(
             "norm_peak_to_peak_amp",
@@ -199,9 +218,16 @@ STATISTICS = Schema(
             "Nandra et al. 1997",
         ),
         Column(
-            "median_abs_dev", "float64", "mag", "median absolute deviation, not scaled", "median |m − median(m)|", _S1
+            "median_abs_dev",
+            "float64",
+            "mag",
+            "median absolute deviation, not scaled",
+            "median |m − median(m)|",
+            _S1,
         ),
-        Column("iqr", "float64", "mag", "interquartile range, not scaled", "P75 − P25, linear interpolation", _S1),
+        Column(
+            "iqr", "float64", "mag", "interquartile range, not scaled", "P75 − P25, linear interpolation", _S1
+        ),
         Column("i60r", "float64", "mag", "range of the central 60 %", "P80 − P20", _S1),
         Column("i70r", "float64", "mag", "range of the central 70 %", "P85 − P15", _S1),
         Column("i80r", "float64", "mag", "range of the central 80 %", "P90 − P10", _S1),
@@ -247,7 +273,9 @@ STATISTICS = Schema(
             "Stetson 1996",
         ),
         Column("stetson_k", "float64", "", "Stetson K", "(Σ|d|/N) / √(Σ d²/N)", "Stetson 1996"),
-        Column("ad", "float64", "", "Anderson-Darling A² of m/e against a normal distribution", "A²(m/e)", _S1),
+        Column(
+            "ad", "float64", "", "Anderson-Darling A² of m/e against a normal distribution", "A²(m/e)", _S1
+        ),
         Column("sw", "float64", "", "Shapiro-Wilk W of m/e", "W(m/e), Royston 1995", "Royston 1995, AS R94"),
     ]
 )
@@ -261,19 +289,47 @@ DMDT = Column(
     "Mahabal et al. 2017",
 )
 
-FOURIER = ("power", "BIC", "a", "b", "amp", "phi0", *(f"rel{k}{i}" for i in range(1, 5) for k in ("amp", "phi")))
+FOURIER = (
+    "power",
+    "BIC",
+    "a",
+    "b",
+    "amp",
+    "phi0",
+    *(f"rel{k}{i}" for i in range(1, 5) for k in ("amp", "phi")),
+)
 
 
 def _fourier_columns(algorithm: str) -> list[Column]:
     where = f"at period_{algorithm}"
     source = "ORIGINAL §2"
     columns = [
-        Column(f"f1_power_{algorithm}", "float64", "", f"χ² removed by the Fourier series {where}", "(χ²_0 − χ²_k)/χ²_0"),
-        Column(f"f1_BIC_{algorithm}", "float64", "", f"lowest BIC of orders 0 to 5 {where}", "χ²_k + ln N (2 + 2k)"),
+        Column(
+            f"f1_power_{algorithm}",
+            "float64",
+            "",
+            f"χ² removed by the Fourier series {where}",
+            "(χ²_0 − χ²_k)/χ²_0",
+        ),
+        Column(
+            f"f1_BIC_{algorithm}",
+            "float64",
+            "",
+            f"lowest BIC of orders 0 to 5 {where}",
+            "χ²_k + ln N (2 + 2k)",
+        ),
         Column(f"f1_a_{algorithm}", "float64", "mag", f"offset at the first point {where}", "c0"),
         Column(f"f1_b_{algorithm}", "float64", "mag / d", f"slope {where}", "c1"),
-        Column(f"f1_amp_{algorithm}", "float64", "mag", f"first harmonic {where}", "raw: A_1; documented: amp_1"),
-        Column(f"f1_phi0_{algorithm}", "float64", "mag or rad", f"first harmonic {where}", "raw: B_1; documented: φ_1"),
+        Column(
+            f"f1_amp_{algorithm}", "float64", "mag", f"first harmonic {where}", "raw: A_1; documented: amp_1"
+        ),
+        Column(
+            f"f1_phi0_{algorithm}",
+            "float64",
+            "mag or rad",
+            f"first harmonic {where}",
+            "raw: B_1; documented: φ_1",
+        ),
     ]
     for n in range(2, 6):
         i = n - 1
@@ -298,11 +354,19 @@ def _fourier_columns(algorithm: str) -> list[Column]:
 
 # What is maximised (or minimised), one line an algorithm; `fap`: the false-alarm probability is defined.
 ALGORITHMS: dict[str, tuple[str, str, bool]] = {
-    "LS": ("weighted Lomb-Scargle with floating mean, standard normalisation", "Zechmeister & Kürster 2009", True),
+    "LS": (
+        "weighted Lomb-Scargle with floating mean, standard normalisation",
+        "Zechmeister & Kürster 2009",
+        True,
+    ),
     "CE": ("conditional entropy, 20 phase × 10 magnitude bins", "Graham et al. 2013", False),
     "AOV": ("phase-binned analysis of variance, 20 bins", "Schwarzenberg-Czerny 1989", False),
     "ELS": ("unweighted Lomb-Scargle of the mean-subtracted magnitudes", "Scargle 1982; ORIGINAL §3", True),
-    "ECE": ("conditional entropy of magnitudes rescaled to [5e-4, 0.9995]", "Graham et al. 2013; ORIGINAL §3", False),
+    "ECE": (
+        "conditional entropy of magnitudes rescaled to [5e-4, 0.9995]",
+        "Graham et al. 2013; ORIGINAL §3",
+        False,
+    ),
     "EAOV": ("phase-binned analysis of variance, 20 bins", "Schwarzenberg-Czerny 1989; ORIGINAL §3", False),
     "ELS_ECE_EAOV": ("EAOV among the best ELS and ECE peaks", "ORIGINAL §3", False),
 }
@@ -311,16 +375,39 @@ ALGORITHMS: dict[str, tuple[str, str, bool]] = {
 def _period_columns(algorithm: str) -> list[Column]:
     what, source, fap = ALGORITHMS[algorithm]
     nested = algorithm.count("_") > 1
-    significance = "raw EAOV statistic at the period" if nested else "|best − mean|/std over the unmasked grid"
+    significance = (
+        "raw EAOV statistic at the period" if nested else "|best − mean|/std over the unmasked grid"
+    )
     columns = [
-        Column(f"period_{algorithm}", "float64", "d", f"best period of {algorithm}: {what}", "1/f, a grid value", source),
-        Column(f"significance_{algorithm}", "float64", "", f"significance of period_{algorithm}", significance, source),
+        Column(
+            f"period_{algorithm}",
+            "float64",
+            "d",
+            f"best period of {algorithm}: {what}",
+            "1/f, a grid value",
+            source,
+        ),
+        Column(
+            f"significance_{algorithm}",
+            "float64",
+            "",
+            f"significance of period_{algorithm}",
+            significance,
+            source,
+        ),
         Column(f"pdot_{algorithm}", "float64", "", "period derivative (0: not searched)", "0", source),
     ]
     if fap:
         formula = "log10 of Baluev's upper limit, without under- or overflow"
         columns.append(
-            Column(f"log10_fap_{algorithm}", "float64", "", "log10 false-alarm probability", formula, "Baluev 2008")
+            Column(
+                f"log10_fap_{algorithm}",
+                "float64",
+                "",
+                "log10 false-alarm probability",
+                formula,
+                "Baluev 2008",
+            )
         )
     return columns
 

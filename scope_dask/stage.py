@@ -70,7 +70,13 @@ def run_kernel(partition: pd.DataFrame, stage: Stage, options: Any) -> pd.DataFr
     seconds = time.perf_counter() - start
     noted = tally.take(out) or {"dropped": {}, "set_aside": []}
     _check_output(out, meta, stage.name)
-    entry = {"stage": stage.name, "rows_in": len(partition), "rows_out": len(out), "seconds": seconds, **noted}
+    entry = {
+        "stage": stage.name,
+        "rows_in": len(partition),
+        "rows_out": len(out),
+        "seconds": seconds,
+        **noted,
+    }
     return tally.put(out, [*past, entry])
 
 

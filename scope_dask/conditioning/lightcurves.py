@@ -78,7 +78,8 @@ def _unequal(lists: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[int, str]:
     sizes = np.array([np.diff(offsets) for _, offsets in lists.values()])
     rows = np.flatnonzero((sizes != sizes[0]).any(axis=0))
     return {
-        int(row): "lists of different lengths: " + ", ".join(f"{n} {name}" for n, name in zip(sizes[:, row], lists, strict=True))
+        int(row): "lists of different lengths: "
+        + ", ".join(f"{n} {name}" for n, name in zip(sizes[:, row], lists, strict=True))
         for row in rows
     }
 

@@ -8,7 +8,9 @@ from scope_dask.compiled import jit
 
 
 @jit()
-def select_points(hjd: np.ndarray, usable: np.ndarray, offsets: np.ndarray, cadence: float) -> tuple[np.ndarray, np.ndarray]:
+def select_points(
+    hjd: np.ndarray, usable: np.ndarray, offsets: np.ndarray, cadence: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Return (positions of the points kept, their offsets) of every light curve.
 
     Usable points are put in time order (equal times keep their order); the first is kept, then each that comes at least

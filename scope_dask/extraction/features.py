@@ -65,7 +65,11 @@ def extract(partition: pd.DataFrame, options: FeatureOptions) -> pd.DataFrame:
     return tally.note(out, set_aside=[(ids[i], r) for i, r in enumerate(reasons) if r])
 
 
-_UNUSABLE = (f"fewer than {MIN_POINTS} points", "a time, magnitude or error is not finite", "an error is not positive")
+_UNUSABLE = (
+    f"fewer than {MIN_POINTS} points",
+    "a time, magnitude or error is not finite",
+    "an error is not positive",
+)
 
 
 def set_aside_reasons(curves: LightCurves) -> list[str]:
@@ -95,7 +99,9 @@ def _constant(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     return ~_any(values != first, offsets)
 
 
-def _fourier_columns(curves: LightCurves, period: np.ndarray, algorithm: str, contents: str) -> dict[str, np.ndarray]:
+def _fourier_columns(
+    curves: LightCurves, period: np.ndarray, algorithm: str, contents: str
+) -> dict[str, np.ndarray]:
     from scope_dask.extraction.fourier import documented, fourier
 
     table = fourier(curves.hjd, curves.mag, curves.magerr, curves.offsets, period)

@@ -1,0 +1,64 @@
+"""The done-records of a run: one line of JSON a partition, appended to one file (spec: DASK, "Done-records")."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+FSYNC_SECONDS = 1.0
+
+Record = dict[str, Any]
+
+
+class Journal:
+    """An append-only journal of partitions; a line torn by a crash is ignored when it is read back."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: IO[bytes] | None = None
+        self._synced = 0.0
+
+    def read(self) -> dict[int, Record]:
+        """Return the last record of every partition, by its number."""
+        records: dict[int, Record] = {}
+        if not self.path.exists():
+            return records
+        with self.path.open("rb") as lines:
+            for line in lines:
+                try:
+                    record = json.loads(line)
+                    records[int(record["partition"])] = record
+                except (ValueError, KeyError, TypeError):
+                    continue  # torn by a crash: the partition is computed again
+        return records
+
+    def append(self, record: Record) -> None:
+        """Add a record; it is flushed at once and synced to disk once a second."""
+        if self._file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("ab")
+            if self._file.tell() and not self.path.read_bytes().endswith(b"\n"):
+                self._file.write(b"\n")
+        self._file.write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
+        self._file.flush()
+        if time.monotonic() - self._synced > FSYNC_SECONDS:
+            os.fsync(self._file.fileno())
+            self._synced = time.monotonic()
+
+    def close(self) -> None:
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._file = None
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
