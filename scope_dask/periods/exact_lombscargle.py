@@ -2,13 +2,13 @@
 
 Both forms are the reduction of χ² by a sinusoid, ``yᵀ A⁻¹ y``, relative to the χ² of the mean:
 
-* floating mean ("LS", Zechmeister & Kürster 2009; astropy's ``standard`` normalisation): weights 1/σ², the mean is
-  fitted together with the sinusoid;
+* floating mean ("LS", Zechmeister & Kürster 2009; astropy's ``standard`` normalisation): weights 1/σ², the
+  mean is fitted together with the sinusoid;
 * without ("ELS", Scargle 1982): no weights, magnitudes scaled to y from 0 to 1, their plain mean subtracted
   beforehand; the power is ½ Σ(y - ȳ)² times the relative reduction.
 
-A direction in which the sinusoid does not vary over the points (variance below 1e-12 of the full one) carries no
-information and is left out instead of dividing zero by zero.
+A direction in which the sinusoid does not vary over the points (variance below 1e-12 of the full one)
+carries no information and is left out instead of dividing zero by zero.
 """
 
 from __future__ import annotations
@@ -49,42 +49,55 @@ def longest(offsets: np.ndarray) -> int:
 def prepare(
     curve: Curve, hjd: np.ndarray, mag: np.ndarray, magerr: np.ndarray, floating_mean: bool
 ) -> tuple[float, float]:
-    """Fill `curve`; return (baseline in days, factor of the power); the factor is NaN where there is no periodogram.
+    """Fill `curve`; return (baseline in days, factor of the power), NaN where there is no periodogram.
 
     There is none for fewer than 3 points, values that are not finite, equal times, equal magnitudes and, with
     `floating_mean`, errors that are not positive.
     """
     n = hjd.size
-    if n < 3 or not _usable(hjd, mag, magerr, floating_mean):
+    start, end = _range(hjd)
+    low, high = _range(mag)
+    if n < 3 or not (start < end and low < high) or (floating_mean and not _are_positive(magerr)):
         return 0.0, np.nan
-    centre = 0.5 * (hjd.min() + hjd.max())
     total = 0.0
     mean = 0.0
     for i in range(n):
-        curve.time[i] = hjd[i] - centre
+        curve.time[i] = hjd[i] - 0.5 * (start + end)
         curve.weight[i] = (1.0 / magerr[i]) ** 2 if floating_mean else 1.0
         total += curve.weight[i]
-        mean += curve.weight[i] * (mag[i] - mag[0])
+        mean += curve.weight[i] * (mag[i] - low)
     mean /= total
     square = 0.0
     for i in range(n):
         curve.weight[i] /= total
-        y = mag[i] - mag[0] - mean
+        y = mag[i] - low - mean
         square += curve.weight[i] * y * y
         curve.strength[i] = curve.weight[i] * y
-    curve.strength[:n] /= np.sqrt(square)
-    factor = 1.0 if floating_mean else 0.5 * n * square / (mag.max() - mag.min()) ** 2
-    return hjd.max() - hjd.min(), factor if 0.0 < square < np.inf else np.nan
+    for i in range(n):
+        curve.strength[i] /= np.sqrt(square)
+    factor = 1.0 if floating_mean else 0.5 * n * square / (high - low) ** 2
+    return end - start, factor if 0.0 < square < np.inf else np.nan
 
 
 @jit()
-def _usable(hjd: np.ndarray, mag: np.ndarray, magerr: np.ndarray, floating_mean: bool) -> bool:
-    for i in range(hjd.size):
-        if not (np.isfinite(hjd[i]) and np.isfinite(mag[i])):
+def _range(x: np.ndarray) -> tuple[float, float]:
+    """Return the smallest and the largest value, (NaN, NaN) if one is not finite."""
+    low = np.inf
+    high = -np.inf
+    for i in range(x.size):
+        if not np.abs(x[i]) < np.inf:
+            return np.nan, np.nan
+        low = min(low, x[i])
+        high = max(high, x[i])
+    return low, high
+
+
+@jit()
+def _are_positive(x: np.ndarray) -> bool:
+    for i in range(x.size):  # noqa: SIM110  (numba compiles no generator expression)
+        if not 0.0 < x[i] < np.inf:
             return False
-        if floating_mean and not 0.0 < magerr[i] < np.inf:
-            return False
-    return hjd.max() > hjd.min() and mag.max() > mag.min()
+    return True
 
 
 @jit(fastmath={"reassoc", "contract", "nsz"})
@@ -183,13 +196,14 @@ def lomb_scargle(
     freq_offsets : numpy.ndarray, shape (n + 1,), int64
         Light curve i is evaluated at ``freqs[freq_offsets[i]:freq_offsets[i + 1]]``.
     floating_mean : bool
-        True: "LS", weights 1/magerr², fitted mean, from 0 to 1. False: "ELS", no weights (magerr is not used),
-        magnitudes scaled to y from 0 to 1, mean subtracted, power from 0 to ½ Σ (y - ȳ)².
+        True: "LS", weights 1/magerr², fitted mean, from 0 to 1. False: "ELS", no weights (magerr is not
+        used), magnitudes scaled to y from 0 to 1, mean subtracted, power from 0 to ½ Σ (y - ȳ)².
 
     Returns
     -------
     numpy.ndarray, shape (frequencies,), float64
-        NaN for a light curve without a periodogram (fewer than 3 points, constant, values that are not finite, …).
+        NaN for a light curve without a periodogram (fewer than 3 points, constant, values that are not
+        finite, …).
     """
     out = np.empty(len(freqs))
     _all_powers(hjd, mag, magerr, offsets, np.ascontiguousarray(freqs, np.float64), freq_offsets, floating_mean, out)

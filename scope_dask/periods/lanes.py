@@ -1,8 +1,8 @@
 """Sixteen float32 side by side as one value inside kernels: what the compiler turns into SIMD registers.
 
-A loop over 16 lanes is left to the mercy of the loop vectoriser, which checks at run time whether its rows overlap
-and needs longer loops to win. Here the sixteen lanes are one value of LLVM's own vector type, portable to every
-processor that numba supports (one AVX-512, two AVX, four NEON registers)::
+A loop over 16 lanes is left to the mercy of the loop vectoriser, which checks at run time whether its rows
+overlap and needs longer loops to win. Here the sixteen lanes are one value of LLVM's own vector type,
+portable to every processor that numba supports (one AVX-512, two AVX, four NEON registers)::
 
     a = load(rows, i)            # rows[i : i + 16]
     store(rows, i, a * splat(x) + load(rows, j))
@@ -127,3 +127,31 @@ def where_less(typingctx: Any, a: Any, b: Any, x: Any, y: Any) -> Any:
         return builder.select(builder.fcmp_ordered("<", args[0], args[1]), args[2], args[3])
 
     return lanes(lanes, lanes, lanes, lanes), codegen
+
+
+@intrinsic
+def transpose(typingctx: Any, source: Any, index: Any, target: Any, start: Any, stride: Any) -> Any:
+    """``target[start + l * stride + i] = source[index + 16 * i + l]`` for all i, l < 16 (no bounds check)."""
+    _check(source)
+    _check(target)
+    index_type = ir.VectorType(ir.IntType(32), WIDTH)
+    low = ir.Constant(index_type, [k // 2 + (k % 2) * WIDTH for k in range(WIDTH)])
+    high = ir.Constant(index_type, [k // 2 + (k % 2) * WIDTH + WIDTH // 2 for k in range(WIDTH)])
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array, index, target, start, stride = args
+        rows = []
+        for i in range(WIDTH):
+            at = builder.add(index, ir.Constant(index.type, i * WIDTH))
+            rows.append(builder.load(_pointer(context, builder, signature.args[0], array, at)))
+            rows[-1].align = 4
+        for _ in range(4):  # each round interleaves the first half of the rows with the second
+            pairs = zip(rows[: WIDTH // 2], rows[WIDTH // 2 :], strict=True)
+            rows = [builder.shuffle_vector(a, b, order) for a, b in pairs for order in (low, high)]
+        for row in rows:
+            done = builder.store(row, _pointer(context, builder, signature.args[2], target, start))
+            done.align = 4
+            start = builder.add(start, stride)
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, target, types.intp, types.intp), codegen

@@ -1,14 +1,15 @@
 """Lomb-Scargle periodograms on long regular grids, reduced to peaks while they are computed.
 
-All that is needed are sums ``S(f) = Σ a_i exp(2πi f t_i)``: of the data at f, of the weights at f and 2 f. As |t| is at
-most half a baseline, S is band-limited, and a grid with ten points per peak holds ten times too many of them. The
-sums are therefore made only every R grid steps (by `scope_dask.periods.nufft`, in single precision with phases from
-float64) and interpolated with a filter of eight taps, whose damping is undone in the strengths beforehand: the same
-scheme as in a non-uniform FFT, with frequency and time exchanged.
+All that is needed are sums ``S(f) = Σ a_i exp(2πi f t_i)``: of the data at f, of the weights at f and 2 f.
+As |t| is at most half a baseline, S is band-limited, and a grid with ten points per peak holds ten times
+too many of them. The sums are therefore made only every R grid steps (by `scope_dask.periods.nufft`, in
+single precision with phases from float64) and interpolated with a filter of eight taps, whose damping is
+undone in the strengths beforehand: the same scheme as in a non-uniform FFT, with frequency and time
+exchanged.
 
-The sixteen lanes of a row (`scope_dask.periods.lanes`) are sixteen consecutive runs of the grid, so that transforms,
-filters and powers are all done for sixteen runs at once. Where sinusoid and mean nearly coincide, single precision is
-not enough: those frequencies, and the peaks in the end, are evaluated in float64.
+The sixteen lanes of a row (`scope_dask.periods.lanes`) are sixteen consecutive runs of the grid, so that
+transforms, filters and powers are all done for sixteen runs at once. Where sinusoid and mean nearly
+coincide, single precision is not enough: those frequencies are evaluated in float64.
 """
 
 from __future__ import annotations
@@ -23,16 +24,18 @@ from scope_dask.compiled import jit
 from scope_dask.periods import exact_lombscargle as exact
 from scope_dask.periods import nufft, peaks
 from scope_dask.periods.grid import FrequencyGrid
-from scope_dask.periods.lanes import WIDTH, load, splat, store, where_less
+from scope_dask.periods.lanes import WIDTH, load, splat, store, transpose, where_less
 from scope_dask.periods.nufft import ROW
 
 TAPS = 8  # of the interpolation, at samples −3 … +4
+BEFORE = TAPS // 2 - 1
 FINENESS = 1.4  # samples per Nyquist interval 1/baseline, at least
 _BETA = 0.97 * np.pi * TAPS * (1 - 0.5 / FINENESS)  # the kernel's shape
 _REACH = 0.5 / FINENESS  # largest |time| in units of 1/sample distance
 MOST_STEPS = 16  # grid steps per sample, at most
 TRANSFORM = 1024  # rows of a transform
-BLOCK = 8  # samples that are interpolated between two transpositions
+SUMS = 6  # real and imaginary parts of the sums of data, weights and weights at 2 f
+BLOCK = 16  # samples that are interpolated between two transpositions
 NEARLY_SINGULAR = 0.05  # a smaller variance (of at most 0.5) needs float64
 
 
@@ -63,7 +66,8 @@ class Room(NamedTuple):
     data: np.ndarray  # rows of the sums of the data
     window: np.ndarray  # rows of the sums of the weights at f
     window2: np.ndarray  # rows of the sums of the weights at 2 f
-    block: np.ndarray  # (6, BLOCK * MOST_STEPS * 16): interpolated sums
+    sums: np.ndarray  # (MOST_STEPS * SUMS * 16,): interpolated sums
+    block: np.ndarray  # (BLOCK * MOST_STEPS * 16,): powers of BLOCK samples
     power: np.ndarray  # powers of a group of 16 runs
 
 
@@ -90,24 +94,26 @@ def _new_room(n: int) -> Room:
         np.empty(rows * ROW, np.float32),
         np.empty(rows * ROW, np.float32),
         np.empty(2 * rows * ROW, np.float32),
-        np.empty(7 * BLOCK * MOST_STEPS * WIDTH, np.float32),
+        np.empty(MOST_STEPS * SUMS * WIDTH, np.float32),
+        np.empty(BLOCK * MOST_STEPS * WIDTH, np.float32),
         np.empty(rows * WIDTH * MOST_STEPS, np.float32),
     )
 
 
 @jit()
 def _filters(steps: int) -> np.ndarray:
-    """Return the taps at r/steps and at 2 r/steps (less its integer part), shape (2, steps, TAPS), float32."""
+    """Return the taps at r/steps and at 2 r/steps (less its integer part), shape (2, steps, TAPS)."""
     taps = np.zeros((2, steps, TAPS), np.float32)
     if steps == 1:  # the samples are the grid
-        taps[:, 0, 3] = float32(1)
+        taps[0, 0, BEFORE] = float32(1)
+        taps[1, 0, BEFORE] = float32(1)
         return taps
     for k in range(2):
         for r in range(steps):
             x = (k + 1) * r / steps
             x -= np.floor(x)
             for j in range(TAPS):
-                z = (x - (j - 3)) * (2.0 / TAPS)
+                z = (x - (j - BEFORE)) * (2.0 / TAPS)
                 taps[k, r, j] = np.exp(_BETA * (np.sqrt(max(1.0 - z * z, 0.0)) - 1.0))
     return taps
 
@@ -119,8 +125,8 @@ def _phases(room: Room, n: int, spacing: float, run: int, steps: int, gain: np.n
     for i in range(n):
         x = (time[i] * spacing / _REACH) ** 2
         g = 0.0
-        for c in gain:
-            g = g * x + c
+        for j in range(gain.size):
+            g = g * x + gain[j]
         room.gain[i] = g if steps > 1 else 1.0
     for l in range(WIDTH):
         lag = l * run * spacing
@@ -145,24 +151,24 @@ def _strengths(room: Room, n: int, amplitude: np.ndarray, frequency: float) -> N
 def _samples(
     room: Room, plan: nufft.Plan, n: int, fmin: float, spacing: float, first: int, floating_mean: bool
 ) -> None:
-    """Set the sums at sample `first` − 3 (of lane 0) and the following, and at twice the frequencies."""
+    """Set the sums at sample `first` − BEFORE (of lane 0) and the following, and at twice the frequencies."""
     rows = TRANSFORM // 2
     points, grid = room.points, room.grid
-    middle = fmin + (first - 3 + rows // 2) * spacing
+    middle = fmin + (first - BEFORE + rows // 2) * spacing
     _strengths(room, n, room.curve.strength, middle)
     nufft.transform(plan, points, room.strength, room.turn, n, grid, room.data, 0)
     if floating_mean:
         _strengths(room, n, room.curve.weight, middle)
         nufft.transform(plan, points, room.strength, room.turn, n, grid, room.window, 0)
     for half in range(2):
-        middle = 2.0 * fmin + (2 * first - 3 + rows // 2 + half * rows) * spacing
+        middle = 2.0 * fmin + (2 * first - BEFORE + rows // 2 + half * rows) * spacing
         _strengths(room, n, room.curve.weight, middle)
         nufft.transform(plan, points, room.strength, room.turn2, n, grid, room.window2, half * rows)
 
 
 @jit(fastmath={"contract"})
 def _interpolate(rows: np.ndarray, start: int, taps: np.ndarray, r0: int, r1: int, out: np.ndarray, at: int) -> None:
-    """Write the sums at phases r0 … r1 − 1 between samples: from `rows`, float32 `start` and every row after, to `out`."""
+    """Write the sums r0 … r1 − 1 steps after a sample, from the rows around it, which begin at `start`."""
     x0 = load(rows, start)
     x1 = load(rows, start + ROW)
     x2 = load(rows, start + 2 * ROW)
@@ -176,65 +182,63 @@ def _interpolate(rows: np.ndarray, start: int, taps: np.ndarray, r0: int, r1: in
         z = splat(taps[r, 2]) * x2 + splat(taps[r, 3]) * x3
         y = y + splat(taps[r, 4]) * x4 + splat(taps[r, 5]) * x5
         z = z + splat(taps[r, 6]) * x6 + splat(taps[r, 7]) * x7
-        store(out, at + r * WIDTH, y + z)
+        store(out, at + r * SUMS * WIDTH, y + z)
 
 
 @jit(fastmath={"contract"})
-def _block_sums(room: Room, taps: np.ndarray, q0: int, steps: int, floating_mean: bool) -> None:
-    """Interpolate the six sums between samples q0 and q0 + BLOCK of every lane."""
-    plane = BLOCK * MOST_STEPS * WIDTH
+def _all_sums(room: Room, taps: np.ndarray, q: int, steps: int, floating_mean: bool) -> None:
+    """Interpolate the six sums at the grid points from sample q to the next one, in every lane."""
     half = (steps + 1) // 2  # from here on, the double frequency lies one sample further
-    for q in range(BLOCK):
-        at = q * steps * WIDTH
-        for part in range(2):
-            i = (q0 + q) * ROW + part * WIDTH
-            _interpolate(room.data, i, taps[0], 0, steps, room.block, at + part * plane)
-            if floating_mean:
-                _interpolate(room.window, i, taps[0], 0, steps, room.block, at + (2 + part) * plane)
-            i = 2 * (q0 + q) * ROW + part * WIDTH
-            _interpolate(room.window2, i, taps[1], 0, half, room.block, at + (4 + part) * plane)
-            _interpolate(room.window2, i + ROW, taps[1], half, steps, room.block, at + (4 + part) * plane)
+    for part in range(2):
+        i = q * ROW + part * WIDTH
+        at = part * WIDTH
+        _interpolate(room.data, i, taps[0], 0, steps, room.sums, at)
+        if floating_mean:
+            _interpolate(room.window, i, taps[0], 0, steps, room.sums, at + 2 * WIDTH)
+        i += q * ROW
+        _interpolate(room.window2, i, taps[1], 0, half, room.sums, at + 4 * WIDTH)
+        _interpolate(room.window2, i + ROW, taps[1], half, steps, room.sums, at + 4 * WIDTH)
 
 
 @jit(fastmath={"contract"})
-def _block_power(block: np.ndarray, count: int, floating_mean: bool) -> None:
-    """Powers of `count` rows, to the seventh plane; NaN where single precision is not enough."""
-    plane = BLOCK * MOST_STEPS * WIDTH
+def _powers(sums: np.ndarray, count: int, floating_mean: bool, out: np.ndarray, at: int) -> None:
+    """Write `count` rows of powers from `at` on; NaN where single precision is not enough."""
     half = splat(float32(0.5))
     limit = splat(float32(NEARLY_SINGULAR))
     unknown = splat(float32(np.nan))
-    for i in range(0, count * WIDTH, WIDTH):
-        yc = load(block, i)
-        ys = load(block, i + plane)
-        c2 = half * load(block, i + 4 * plane)
-        cs = half * load(block, i + 5 * plane)
+    for row in range(count):
+        i = row * SUMS * WIDTH
+        yc = load(sums, i)
+        ys = load(sums, i + WIDTH)
+        c2 = half * load(sums, i + 4 * WIDTH)
+        cs = half * load(sums, i + 5 * WIDTH)
         cc = half + c2
         ss = half - c2
         if floating_mean:
-            c = load(block, i + 2 * plane)
-            s = load(block, i + 3 * plane)
+            c = load(sums, i + 2 * WIDTH)
+            s = load(sums, i + 3 * WIDTH)
             cc = cc - c * c
             ss = ss - s * s
             cs = cs - c * s
         determinant = cc * ss - cs * cs
         cross = cs * yc * ys
         p = (ss * yc * yc + cc * ys * ys - (cross + cross)) / determinant
-        store(block, i + 6 * plane, where_less(determinant, limit * (cc + ss), unknown, p))
+        store(out, at + row * WIDTH, where_less(determinant, limit * (cc + ss), unknown, p))
 
 
 @jit()
-def _transpose(block: np.ndarray, count: int, power: np.ndarray, start: int, run: int) -> None:
-    """Put `count` rows where the sixteen runs, `run` powers each, continue."""
-    plane = 6 * BLOCK * MOST_STEPS * WIDTH
-    for l in range(WIDTH):
-        for i in range(count):
-            power[l * run + start + i] = block[plane + i * WIDTH + l]
+def _group(room: Room, taps: np.ndarray, run: int, steps: int, floating_mean: bool) -> None:
+    """Set ``room.power``: sixteen runs of ``run * steps`` powers, one after the other."""
+    for start in range(0, run, BLOCK):
+        for q in range(BLOCK):
+            _all_sums(room, taps, start + q, steps, floating_mean)
+            _powers(room.sums, steps, floating_mean, room.block, q * steps * WIDTH)
+        for row in range(0, BLOCK * steps, WIDTH):
+            transpose(room.block, row * WIDTH, room.power, start * steps + row, run * steps)
 
 
 @jit()
-def _resolve(
-    room: Room, n: int, count: int, first: int, fmin: float, df: float, floating_mean: bool
-) -> None:
+def _resolve(room: Room, n: int, count: int, first: int, fmin: float, df: float, floating_mean: bool) -> None:
     """Evaluate in float64 what is NaN among the `count` powers of the grid from index `first` on."""
     for start in range(0, count, 128):
         stop = min(start + 128, count)
@@ -273,56 +277,10 @@ def _scan(
     _phases(room, n, spacing, run, steps, tables.gain)
     for first in range(0, samples, run * WIDTH):
         _samples(room, tables.plan, n, fmin, spacing, first, floating_mean)
-        for q in range(0, run, BLOCK):
-            _block_sums(room, taps, q, steps, floating_mean)
-            _block_power(room.block, BLOCK * steps, floating_mean)
-            _transpose(room.block, BLOCK * steps, room.power, q * steps, run * steps)
+        _group(room, taps, run, steps, floating_mean)
         count = min(run * WIDTH * steps, size - first * steps)
         _resolve(room, n, count, first * steps, fmin, df, floating_mean)
         peaks.tile(state, room.power, count, masked)
-
-
-@jit()
-def _refine(
-    curve: exact.Curve,
-    n: int,
-    fmin: float,
-    df: float,
-    size: int,
-    neighbours: int,
-    masked: np.ndarray,
-    value: np.ndarray,
-    index: np.ndarray,
-    floating_mean: bool,
-) -> None:
-    """Replace the peaks by their float64 values (of the best of the `neighbours` next grid points), sort them."""
-    for i in range(index.size):
-        found = index[i]
-        if found < 0:
-            break
-        best = exact.power(curve, n, fmin + found * df, floating_mean)
-        for j in range(max(found - neighbours, 0), min(found + neighbours + 1, size)):
-            if j != found and not _is_masked(masked, j):
-                p = exact.power(curve, n, fmin + j * df, floating_mean)
-                if p > best:
-                    best = p
-                    index[i] = j
-        j = index[i]
-        place = i
-        while place > 0 and value[place - 1] < best:
-            value[place] = value[place - 1]
-            index[place] = index[place - 1]
-            place -= 1
-        value[place] = best
-        index[place] = j
-
-
-@jit()
-def _is_masked(masked: np.ndarray, j: int) -> bool:
-    for i in range(masked.shape[0]):
-        if masked[i, 0] <= j < masked[i, 1]:
-            return True
-    return False
 
 
 @jit()
@@ -336,6 +294,7 @@ def _all_peaks(
     sep: int,
     floating_mean: bool,
     out: peaks.Peaks,
+    factors: np.ndarray,
 ) -> None:
     room = _new_room(exact.longest(offsets))
     state = peaks.new_state(out.value.shape[1], sep, room.power.size)
@@ -352,12 +311,8 @@ def _all_peaks(
         peaks.reset(state)
         peaks.mask(fmin, df, size, grid.windows, masked)
         _scan(room, tables, b - a, baseline, fmin, df, size, floating_mean, state, masked)
-        mean, std = peaks.finish(state, out.value[i], out.index[i])
-        neighbours = 1 if sep > 2 else 0
-        _refine(room.curve, b - a, fmin, df, size, neighbours, masked, out.value[i], out.index[i], floating_mean)
-        out.value[i] *= factor
-        out.mean[i] = mean * factor
-        out.std[i] = std * factor
+        out.mean[i], out.std[i] = peaks.finish(state, out.value[i], out.index[i])
+        factors[i] = factor
 
 
 def lomb_scargle_peaks(
@@ -390,10 +345,10 @@ def lomb_scargle_peaks(
     Returns
     -------
     peaks.Peaks
-        The values of the peaks are those of `lomb_scargle` at ``fmin + index * df`` in float64; the moments are made
-        of powers with an error below 1e-4 of the largest possible one. A light curve without a periodogram has no
-        peaks (index −1, NaN).
+        Of powers in single precision: of the largest possible one, the error is a few 1e-6 for 100 points and
+        more, and grows as 1/√points for fewer. A light curve without a periodogram has no peaks (index −1, NaN).
     """
     out = peaks.no_peaks(len(offsets) - 1, k)
-    _all_peaks(hjd, mag, magerr, offsets, grid, tables(), sep, floating_mean, out)
-    return out
+    factors = np.full(len(offsets) - 1, np.nan)
+    _all_peaks(hjd, mag, magerr, offsets, grid, tables(), sep, floating_mean, out, factors)
+    return peaks.Peaks(out.value * factors[:, None], out.index, out.mean * factors, out.std * factors)

@@ -1,15 +1,15 @@
-"""Trigonometric sums at sixteen runs of regular frequencies at a time: a type-1 non-uniform FFT in single precision.
+"""Trigonometric sums at sixteen runs of regular frequencies at a time: a single-precision type-1 NUFFT.
 
-``Σ_i z_i exp(2πi (f_l + m δ) t_i)`` for lanes l < 16 and m < M is computed as usual: the strengths are spread with a
-narrow kernel to 2 M rows of a grid, the grid is Fourier transformed and the kernel divided out. The sixteen lanes
-have the same points, hence the same rows and kernel values; they differ in the strengths only, which carry the phase
-at the lane's own first frequency. Everything but the strengths is thus done on rows of sixteen lanes (see
-`scope_dask.periods.lanes`). Those phases come from float64, and a run is short, so that single precision suffices
-over any baseline and any number of frequencies (one long single-precision transform would not: its error grows with
-its length).
+``Σ_i z_i exp(2πi (f_l + m δ) t_i)`` for lanes l < 16 and m < M is computed as usual: the strengths are
+spread with a narrow kernel to 2 M rows of a grid, the grid is Fourier transformed and the kernel divided
+out. The sixteen lanes have the same points, hence the same rows and kernel values; they differ in the
+strengths only, which carry the phase at the lane's own first frequency. Everything but the strengths is
+thus done on rows of sixteen lanes (see `scope_dask.periods.lanes`). Those phases come from float64, and a
+run is short, so that single precision suffices over any baseline and any number of frequencies (one long
+single-precision transform would not: its error grows with its length).
 
-A row is 32 float32: sixteen real parts, sixteen imaginary parts. Formulas: Barnett, Magland & af Klinteberg 2019,
-SIAM J. Sci. Comput. 41, C479 (the kernel); Cooley & Tukey 1965 with radix 4, decimation in frequency.
+A row is 32 float32: sixteen real parts, sixteen imaginary parts. Formulas: Barnett, Magland & af Klinteberg
+2019, SIAM J. Sci. Comput. 41, C479 (the kernel); Cooley & Tukey 1965 with radix 4, decimation in frequency.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from numba import float32
 from scope_dask.compiled import jit
 from scope_dask.periods.lanes import load, splat, store
 
-TAPS = 7  # rows that a point is spread to: the kernel's error is about 2e-7
+TAPS = 7  # rows that a point is spread to; the error, 3e-6 √Σ|z|² at most, is that of float32
 ROW = 32  # float32 per row
 _BETA = 2.30 * TAPS  # the kernel's shape for a grid two times finer than needed
 
@@ -63,7 +63,7 @@ class Points(NamedTuple):
 
 
 def kernel_transform(x: np.ndarray, width: float, beta: float) -> np.ndarray:
-    """Fourier transform of the kernel ``exp(β (√(1 - (2 z/width)²) - 1))``, |z| ≤ width/2, at frequencies `x`."""
+    """Fourier transform of the kernel ``exp(β (√(1 - (2 z/width)²) - 1))``, |z| ≤ width/2, at `x`."""
     z, g = np.polynomial.legendre.leggauss(100)
     g = g * np.exp(beta * (np.sqrt(1 - z * z) - 1)) * width / 2
     return np.cos(np.pi * width * np.multiply.outer(x, z)) @ g
@@ -81,7 +81,8 @@ def plan(size: int) -> Plan:
         blocks //= 4
         place //= 4
     correction = 1 / kernel_transform((np.arange(size // 2) - size // 4) / size, TAPS, _BETA)
-    return Plan(*(a.astype(np.float32) for a in (np.cos(angle), np.sin(angle))), order, correction.astype(np.float32))
+    cos, sin = np.cos(angle), np.sin(angle)
+    return Plan(cos.astype(np.float32), sin.astype(np.float32), order, correction.astype(np.float32))
 
 
 @jit(fastmath={"contract"})
@@ -126,7 +127,8 @@ def transform(
         Rows of the result.
     """
     size = plan.cos.size
-    grid[:] = float32(0)
+    for i in range(grid.size):
+        grid[i] = float32(0)
     _spread(points, strength, phasor, n, grid)
     _wrap(grid, size)
     _stage(grid, TAPS // 2, TAPS // 2 + size, size, plan)
@@ -158,7 +160,7 @@ def _spread(points: Points, strength: np.ndarray, phasor: np.ndarray, n: int, gr
 
 @jit()
 def _wrap(grid: np.ndarray, size: int) -> None:
-    """Add what was spread beyond the first and last row (TAPS // 2 and size + TAPS // 2 - 1) to the other end."""
+    """Add what was spread before row TAPS // 2 or beyond the `size` rows from there to the other end."""
     before = TAPS // 2 * ROW
     for l in range(before):
         grid[size * ROW + l] += grid[l]
@@ -215,7 +217,7 @@ def _stage(grid: np.ndarray, start: int, stop: int, length: int, plan: Plan) -> 
 
 @jit(fastmath={"contract"})
 def _last_stage(grid: np.ndarray, plan: Plan, out: np.ndarray, first: int) -> None:
-    """Transform blocks of four rows; of the four frequencies k + p size/4 only p = 0 and p = 3 ≡ -1 are wanted."""
+    """Transform blocks of four rows; of their frequencies k + p size/4 only p = 0 and 3 ≡ -1 are wanted."""
     quarter = plan.order.size
     for block in range(quarter):
         i = (TAPS // 2 + 4 * block) * ROW

@@ -1,0 +1,110 @@
+"""False-alarm probability of a Lomb-Scargle peak as a logarithm, which neither under- nor overflows.
+
+Baluev 2008, MNRAS 385, 1279: upper limit of the probability that noise alone has a peak of at least this
+power anywhere below a highest frequency (equation 6, "standard" normalisation of table 1). astropy
+evaluates the same formula to 0 for every strong signal, so that peaks can no longer be told apart.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import gammaln, xlog1py
+
+from scope_dask.compiled import jit
+from scope_dask.periods import exact_lombscargle as exact
+from scope_dask.ragged import LightCurves
+
+_TINY = -30.0  # below this logarithm, 1 - (1 - p) exp(-τ) is p + τ to rounding
+
+
+def log10_false_alarm_probability(
+    power: ArrayLike, n_points: ArrayLike, time_std: ArrayLike, max_freq: ArrayLike
+) -> np.ndarray:
+    """Return log10 of Baluev's upper limit of the false-alarm probability, 0 at most.
+
+    The arguments broadcast.
+
+    Parameters
+    ----------
+    power : array_like
+        Power of the highest peak relative to its upper limit ("standard" normalisation), from 0 to 1. The
+        unnormalised "ELS" power P stands for ``2 P / Σ (y − ȳ)²``.
+    n_points : array_like
+        Number of points of the light curve.
+    time_std : array_like
+        Standard deviation of the times in days, weighted as the periodogram is (weights 1/magerr² for "LS").
+    max_freq : array_like
+        Highest frequency searched, cycles/day.
+
+    Returns
+    -------
+    numpy.ndarray
+        −inf for power 1, NaN for NaN. Whether the mean is fitted or subtracted beforehand makes no
+        difference: both take one degree of freedom.
+    """
+    z = np.clip(np.asarray(power, dtype=np.float64), 0.0, 1.0)
+    n = np.asarray(n_points, dtype=np.float64)
+    width = np.sqrt(4 * np.pi) * np.asarray(time_std) * np.asarray(max_freq)
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        gamma = 0.5 * np.log(2 / (n - 1)) + gammaln((n - 1) / 2) - gammaln((n - 2) / 2)
+        log_single = xlog1py(0.5 * (n - 3), -z)
+        log_tau = gamma + np.log(width) + xlog1py(0.5 * (n - 4), -z) + 0.5 * np.log(0.5 * (n - 1) * z)
+        tau = np.exp(log_tau)
+        plain = np.log(-np.expm1(-tau) + np.exp(log_single - tau))
+        small = np.logaddexp(log_tau, log_single)
+        log = np.where(small < _TINY, small, plain)
+    return np.where(n < 3, np.nan, np.minimum(log, 0.0) / np.log(10))
+
+
+@jit()
+def _power_and_time_std(
+    hjd: np.ndarray,
+    mag: np.ndarray,
+    magerr: np.ndarray,
+    offsets: np.ndarray,
+    floating_mean: bool,
+    power: np.ndarray,
+    time_std: np.ndarray,
+) -> None:
+    curve = exact.new_curve(exact.longest(offsets))
+    for i in range(offsets.size - 1):
+        a = offsets[i]
+        b = offsets[i + 1]
+        _, factor = exact.prepare(curve, hjd[a:b], mag[a:b], magerr[a:b], floating_mean)
+        power[i] = power[i] / factor
+        mean = 0.0
+        for j in range(b - a):
+            mean += curve.weight[j] * curve.time[j]
+        variance = 0.0
+        for j in range(b - a):
+            variance += curve.weight[j] * (curve.time[j] - mean) ** 2
+        time_std[i] = np.sqrt(variance)
+
+
+def lomb_scargle_log10_fap(
+    curves: LightCurves, power: np.ndarray, max_freq: ArrayLike, floating_mean: bool
+) -> np.ndarray:
+    """Return log10 of the false-alarm probability of the highest peak of every light curve.
+
+    Parameters
+    ----------
+    curves : LightCurves
+        n light curves.
+    power : numpy.ndarray, shape (n,), float64
+        Highest power as `scope_dask.periods.exact_lombscargle.lomb_scargle` gives it ("ELS" power
+        unnormalised).
+    max_freq : array_like, shape () or (n,)
+        Highest frequency searched, cycles/day.
+    floating_mean : bool
+        True: "LS", False: "ELS".
+
+    Returns
+    -------
+    numpy.ndarray, shape (n,), float64
+        NaN for a light curve without a periodogram.
+    """
+    relative = np.array(power, dtype=np.float64)
+    time_std = np.empty(len(curves))
+    _power_and_time_std(curves.hjd, curves.mag, curves.magerr, curves.offsets, floating_mean, relative, time_std)
+    return log10_false_alarm_probability(relative, np.diff(curves.offsets), time_std, max_freq)
