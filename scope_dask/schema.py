@@ -61,9 +61,7 @@ class Column:
             if arrow is None or not hasattr(arrow, "value_type"):
                 return False
             integer = self.dtype == "list<int32>"
-            return (
-                pa.types.is_integer(arrow.value_type) if integer else pa.types.is_floating(arrow.value_type)
-            )
+            return pa.types.is_integer(arrow.value_type) if integer else pa.types.is_floating(arrow.value_type)
         if self.dtype == "str":
             return bool(pd.api.types.is_string_dtype(dtype) or dtype == object)
         if self.dtype in ("int64", "Int64"):
@@ -140,9 +138,7 @@ class Schema:
 
 SOURCES = Schema(
     [
-        Column(
-            "_id", "int64", "", "identifier of the ZTF light curve: one object in one filter of one field"
-        ),
+        Column("_id", "int64", "", "identifier of the ZTF light curve: one object in one filter of one field"),
         Column("ra", "float64", "deg", "right ascension, ICRS"),
         Column("dec", "float64", "deg", "declination, ICRS"),
         Column("field", "int64", "", "ZTF field"),
@@ -173,9 +169,7 @@ RAW_LIGHTCURVES = SOURCES + [*CURVES, CATFLAGS]
 LIGHTCURVES = SOURCES + CURVES
 
 # Columns that are carried from table to table where they are present.
-IDENTIFICATION = Schema(
-    [*SOURCES, Column("obj_id", "str", "", "name of the source on the follow-up service")]
-)
+IDENTIFICATION = Schema([*SOURCES, Column("obj_id", "str", "", "name of the source on the follow-up service")])
 
 
 def carried(frame: pd.DataFrame) -> list[str]:
@@ -225,9 +219,7 @@ STATISTICS = Schema(
             "median |m − median(m)|",
             _S1,
         ),
-        Column(
-            "iqr", "float64", "mag", "interquartile range, not scaled", "P75 − P25, linear interpolation", _S1
-        ),
+        Column("iqr", "float64", "mag", "interquartile range, not scaled", "P75 − P25, linear interpolation", _S1),
         Column("i60r", "float64", "mag", "range of the central 60 %", "P80 − P20", _S1),
         Column("i70r", "float64", "mag", "range of the central 70 %", "P85 − P15", _S1),
         Column("i80r", "float64", "mag", "range of the central 80 %", "P90 − P10", _S1),
@@ -273,9 +265,7 @@ STATISTICS = Schema(
             "Stetson 1996",
         ),
         Column("stetson_k", "float64", "", "Stetson K", "(Σ|d|/N) / √(Σ d²/N)", "Stetson 1996"),
-        Column(
-            "ad", "float64", "", "Anderson-Darling A² of m/e against a normal distribution", "A²(m/e)", _S1
-        ),
+        Column("ad", "float64", "", "Anderson-Darling A² of m/e against a normal distribution", "A²(m/e)", _S1),
         Column("sw", "float64", "", "Shapiro-Wilk W of m/e", "W(m/e), Royston 1995", "Royston 1995, AS R94"),
     ]
 )
@@ -320,9 +310,7 @@ def _fourier_columns(algorithm: str) -> list[Column]:
         ),
         Column(f"f1_a_{algorithm}", "float64", "mag", f"offset at the first point {where}", "c0"),
         Column(f"f1_b_{algorithm}", "float64", "mag / d", f"slope {where}", "c1"),
-        Column(
-            f"f1_amp_{algorithm}", "float64", "mag", f"first harmonic {where}", "raw: A_1; documented: amp_1"
-        ),
+        Column(f"f1_amp_{algorithm}", "float64", "mag", f"first harmonic {where}", "raw: A_1; documented: amp_1"),
         Column(
             f"f1_phi0_{algorithm}",
             "float64",
@@ -375,9 +363,7 @@ ALGORITHMS: dict[str, tuple[str, str, bool]] = {
 def _period_columns(algorithm: str) -> list[Column]:
     what, source, fap = ALGORITHMS[algorithm]
     nested = algorithm.count("_") > 1
-    significance = (
-        "raw EAOV statistic at the period" if nested else "|best − mean|/std over the unmasked grid"
-    )
+    significance = "raw EAOV statistic at the period" if nested else "|best − mean|/std over the unmasked grid"
     columns = [
         Column(
             f"period_{algorithm}",

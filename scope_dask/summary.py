@@ -87,14 +87,10 @@ class RunSummary:
         head = f"{self.computed} of {self.partitions} partitions computed in {self.wall_seconds:.1f} s"
         lines = [head + (f", {self.reused} taken from an earlier run" if self.reused else "")]
         if self.stages:
-            lines.append(
-                f"{'stage':<12} {'rows in':>12} {'rows out':>12} {'CPU seconds':>12} {'rows/s/core':>12}"
-            )
+            lines.append(f"{'stage':<12} {'rows in':>12} {'rows out':>12} {'CPU seconds':>12} {'rows/s/core':>12}")
         for name, stage in self.stages.items():
             rate = f"{stage.rows_in / stage.seconds:,.0f}" if stage.seconds > 0 else "-"
-            lines.append(
-                f"{name:<12} {stage.rows_in:>12,} {stage.rows_out:>12,} {stage.seconds:>12,.1f} {rate:>12}"
-            )
+            lines.append(f"{name:<12} {stage.rows_in:>12,} {stage.rows_out:>12,} {stage.seconds:>12,.1f} {rate:>12}")
             lines += [f"{'':<12} dropped {n:,}: {reason}" for reason, n in stage.dropped.items()]
             lines += [f"{'':<12} set aside {n:,}: {reason}" for reason, n in stage.set_aside.items()]
         for partition, reason in sorted(self.failed.items())[:10]:

@@ -13,9 +13,14 @@ import pandas as pd
 _KEY = "scope_dask"
 
 
-def note(frame: pd.DataFrame, dropped: dict[str, int] | None = None, set_aside: Iterable[tuple[int, str]] = ()) -> pd.DataFrame:
+def note(
+    frame: pd.DataFrame, dropped: dict[str, int] | None = None, set_aside: Iterable[tuple[int, str]] = ()
+) -> pd.DataFrame:
     """Note on a kernel's output how many rows were dropped by reason, and which (_id, reason) were set aside."""
-    frame.attrs[_KEY] = {"dropped": {k: int(v) for k, v in (dropped or {}).items() if v}, "set_aside": [(int(i), r) for i, r in set_aside]}
+    frame.attrs[_KEY] = {
+        "dropped": {reason: int(count) for reason, count in (dropped or {}).items() if count},
+        "set_aside": [(int(i), reason) for i, reason in set_aside],
+    }
     return frame
 
 

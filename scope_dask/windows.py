@@ -1,7 +1,7 @@
 """Computing the partitions of a lazy table in bounded windows, so that graph and memory stay flat at any count.
 
-Tasks hand their small results over as events (`report`), not as task results: an event is with the client before the task
-counts as finished, so a worker that dies afterwards takes nothing with it and nothing is gathered or computed twice.
+Tasks hand their small results over as events (`report`), not as task results: an event is with the client before the
+task counts as finished, so a worker that dies afterwards takes nothing with it and nothing has to be gathered.
 """
 
 from __future__ import annotations
@@ -55,9 +55,7 @@ def outcomes(
             else:
                 yield partition, error or results.pop(partition)
         for alone in sorted(suspects):
-            for partition, error in _windows(
-                table.map_partitions(_again, meta=table._meta), [alone], client, 1
-            ):
+            for partition, error in _windows(table.map_partitions(_again, meta=table._meta), [alone], client, 1):
                 yield partition, error or results.pop(partition)
     finally:
         client.unsubscribe_topic(topic)
@@ -68,9 +66,7 @@ def _again(result: Any) -> Any:
     return result
 
 
-def _windows(
-    table: Any, partitions: Sequence[int], client: Client, in_flight: int
-) -> Iterator[tuple[int, Any]]:
+def _windows(table: Any, partitions: Sequence[int], client: Client, in_flight: int) -> Iterator[tuple[int, Any]]:
     """Yield (partition, exception or None) as the tasks end."""
     batch = max(1, in_flight // BATCH_FRACTION)
     waiting = deque(list(partitions[i : i + batch]) for i in range(0, len(partitions), batch))
@@ -81,9 +77,7 @@ def _windows(
             while waiting and len(running) + len(waiting[0]) <= in_flight:
                 chunk = waiting.popleft()
                 table_chunk = table.partitions[chunk].optimize()  # fused: one task a partition
-                futures = sorted(
-                    futures_of(client.persist(table_chunk)), key=lambda future: int(future.key[1])
-                )
+                futures = sorted(futures_of(client.persist(table_chunk)), key=lambda future: int(future.key[1]))
                 running.update({f.key: p for f, p in zip(futures, chunk, strict=True)})
                 done.update(futures)
                 del futures, table_chunk

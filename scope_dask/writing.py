@@ -55,9 +55,7 @@ class WriteOptions:
     description: Mapping[str, Any] = field(default_factory=dict)
 
 
-def write(
-    frame: Any, path: str | os.PathLike[str], *, resume: bool = False, overwrite: bool = False
-) -> RunSummary:
+def write(frame: Any, path: str | os.PathLike[str], *, resume: bool = False, overwrite: bool = False) -> RunSummary:
     """Compute a lazy table and write it as Parquet, one file a partition.
 
     Parameters
@@ -140,7 +138,8 @@ def prepare(root: Path, tables: Mapping[str, Any], options: WriteOptions) -> Non
             raise UsageError(f"{root} already holds a run: resume it, overwrite it, or choose another folder")
         if known["fingerprint"] != manifest["fingerprint"]:
             raise UsageError(
-                f"{root} holds a run of other tables ({_difference(known, manifest)}): overwrite it or choose another folder"
+                f"{root} holds a run of other tables ({_difference(known, manifest)}): "
+                "overwrite it or choose another folder"
             )
         return
     root.mkdir(parents=True, exist_ok=True)
@@ -150,9 +149,7 @@ def prepare(root: Path, tables: Mapping[str, Any], options: WriteOptions) -> Non
 def _difference(known: dict[str, Any], manifest: dict[str, Any]) -> str:
     """Name what differs between two runs, as ``key: before → now``."""
     before, now = _flat(known.get("description", {})), _flat(manifest["description"])
-    changes = [
-        f"{k}: {before.get(k)} → {now.get(k)}" for k in sorted({*before, *now}) if before.get(k) != now.get(k)
-    ]
+    changes = [f"{k}: {before.get(k)} → {now.get(k)}" for k in sorted({*before, *now}) if before.get(k) != now.get(k)]
     if known.get("scope_dask") != manifest["scope_dask"]:
         changes.append(f"scope_dask: {known.get('scope_dask')} → {manifest['scope_dask']}")
     return "; ".join(changes) or "the input files or the model changed"

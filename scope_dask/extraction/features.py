@@ -99,9 +99,7 @@ def _constant(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     return ~_any(values != first, offsets)
 
 
-def _fourier_columns(
-    curves: LightCurves, period: np.ndarray, algorithm: str, contents: str
-) -> dict[str, np.ndarray]:
+def _fourier_columns(curves: LightCurves, period: np.ndarray, algorithm: str, contents: str) -> dict[str, np.ndarray]:
     from scope_dask.extraction.fourier import documented, fourier
 
     table = fourier(curves.hjd, curves.mag, curves.magerr, curves.offsets, period)

@@ -1,0 +1,87 @@
+"""Where a run computes, and what is kept of how it went."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import platform
+import warnings
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dask
+from dask.system import CPU_COUNT
+from distributed import Client, LocalCluster, performance_report
+
+from scope_dask._version import __version__
+
+if TYPE_CHECKING:
+    from scope_dask.config import RunOptions
+
+logger = logging.getLogger(__name__)
+
+PERFORMANCE_REPORT = "dask-report.html"
+
+# A worker that dies is started again by its nanny; on a busy machine that takes longer than the 15 s after which a local
+# cluster gives up on it for good. And the first death is enough to try a partition by itself (windows.outcomes).
+_LOCAL_CONFIG = {"distributed.deploy.lost-worker-timeout": "10 minutes", "distributed.scheduler.allowed-failures": 0}
+
+
+@contextlib.contextmanager
+def cluster_for(client: Client | None, options: RunOptions) -> Iterator[Client]:
+    """Yield `client`, or one of a local cluster made for the time of the block; log the dashboard's address first."""
+    if client is not None:
+        logger.info("dashboard: %s", client.dashboard_link)
+        yield client
+        return
+    from scope_dask.extraction.warm_up import warm_up
+
+    warm_up()  # compiles once, before the workers start and would each do it
+    with dask.config.set(_LOCAL_CONFIG), local_cluster(options) as cluster, Client(cluster) as local:
+        logger.info("dashboard: %s", local.dashboard_link)
+        yield local
+
+
+def local_cluster(options: RunOptions) -> LocalCluster:
+    """Return a cluster of worker processes on this machine, one thread each."""
+    workers = options.n_workers or CPU_COUNT
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Port .* is already in use", category=UserWarning)
+        return LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            memory_limit=_memory(options.memory_limit, workers),
+            dashboard_address=options.dashboard_address,
+            silence_logs=logging.CRITICAL,
+        )
+
+
+def _memory(limit: str, workers: int) -> int | str:
+    if limit != "auto":
+        return limit
+    import psutil
+
+    return int(psutil.virtual_memory().total * 0.9 / workers)
+
+
+@contextlib.contextmanager
+def recorded(root: Path, enabled: bool) -> Iterator[None]:
+    """Save Dask's performance report of the block in `root`."""
+    with performance_report(filename=str(root / PERFORMANCE_REPORT)) if enabled else contextlib.nullcontext():
+        yield
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that results depend on."""
+    names = ("dask", "distributed", "numba", "numpy", "pandas", "pyarrow", "scipy", "xgboost")
+    found = {name: metadata.version(name) for name in names}
+    return {"scope_dask": __version__, "python": platform.python_version(), **found}
+
+
+def show_versions() -> None:
+    """Print the versions of everything that results depend on, for reports of problems."""
+    from sys import stdout
+
+    stdout.writelines(f"{name:<12} {version}\n" for name, version in versions().items())
