@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 
 PERFORMANCE_REPORT = "dask-report.html"
 
-# A worker that dies is started again by its nanny; on a busy machine that takes longer than the 15 s after which a local
-# cluster gives up on it for good. And the first death is enough to try a partition by itself (windows.outcomes).
+# A worker that dies is started again by its nanny; on a busy machine that takes longer than the 15 s after which a
+# local cluster gives up on it for good. And the first death is enough to try a partition by itself (windows.outcomes).
 _LOCAL_CONFIG = {"distributed.deploy.lost-worker-timeout": "10 minutes", "distributed.scheduler.allowed-failures": 0}
 
 

@@ -32,10 +32,8 @@ class Plan:
     done: int
 
     def __str__(self) -> str:
-        lines = [
-            f"sources      {self.source}: {self.rows:,} light curves, about {format_bytes(self.bytes_read)} in memory,"
-            f" {self.partitions:,} partitions"
-        ]
+        size = f"{self.rows:,} light curves, about {format_bytes(self.bytes_read)} in memory"
+        lines = [f"sources      {self.source}: {size}, {self.partitions:,} partitions"]
         lines += [f"{name:<12} {options} → {columns} columns" for name, options, columns in self.stages]
         done = f" ({self.done:,} partitions are there already)" if self.done else ""
         return "\n".join([*lines, f"out          {self.out}{done}"])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +53,17 @@ class LightCurves:
                 row = int(np.flatnonzero(np.diff(offsets) != np.diff(other))[0])
                 raise ValueError(f"row {row} has {np.diff(offsets)[row]} hjd but {np.diff(other)[row]} {name} values")
             columns.append(values)
-        return cls(*(np.ascontiguousarray(c, dtype=np.float64) for c in columns), offsets=offsets)
+        # Copies: Arrow's arrays are read-only, which would have every kernel compiled a second time.
+        hjd, mag, magerr = (np.array(column, dtype=np.float64) for column in columns)
+        return cls(hjd, mag, magerr, offsets)
 
     @classmethod
-    def from_lists(cls, curves: Sequence[tuple[Sequence[float], Sequence[float], Sequence[float]]]) -> LightCurves:
+    def from_lists(cls, curves: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike]]) -> LightCurves:
         """Take a sequence of (hjd, mag, magerr)."""
-        sizes = [len(c[0]) for c in curves]
-        flat = [np.concatenate([np.asarray(c[k], dtype=np.float64) for c in curves] or [np.empty(0)]) for k in range(3)]
-        return cls(*flat, offsets=np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64))
-
-    def take(self, rows: np.ndarray) -> LightCurves:
-        """Return the light curves `rows` (integer positions), in that order."""
-        points, offsets = gather(self.offsets, rows)
-        return LightCurves(self.hjd[points], self.mag[points], self.magerr[points], offsets)
+        flat = [[np.asarray(curve[k], dtype=np.float64) for curve in curves] for k in range(3)]
+        sizes = [len(times) for times in flat[0]]
+        hjd, mag, magerr = (np.concatenate(arrays or [np.empty(0)]) for arrays in flat)
+        return cls(hjd, mag, magerr, np.cumsum([0, *sizes], dtype=np.int64))
 
 
 def gather(offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

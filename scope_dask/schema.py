@@ -63,7 +63,7 @@ class Column:
             integer = self.dtype == "list<int32>"
             return pa.types.is_integer(arrow.value_type) if integer else pa.types.is_floating(arrow.value_type)
         if self.dtype == "str":
-            return bool(pd.api.types.is_string_dtype(dtype) or dtype == object)
+            return bool(pd.api.types.is_string_dtype(dtype))
         if self.dtype in ("int64", "Int64"):
             return bool(pd.api.types.is_integer_dtype(dtype))
         return bool(pd.api.types.is_numeric_dtype(dtype))
@@ -80,9 +80,6 @@ class Schema:
 
     def __len__(self) -> int:
         return len(self.columns)
-
-    def __add__(self, other: Iterable[Column]) -> Schema:
-        return Schema((*self.columns, *other))
 
     def __getitem__(self, name: str) -> Column:
         return self._by_name[name]
@@ -109,7 +106,7 @@ class Schema:
                 return like[column.name].dtype
             return column.pandas_dtype
 
-        return pd.DataFrame({c.name: pd.Series(dtype=dtype(c)) for c in self.columns})  # type: ignore[call-overload]
+        return pd.DataFrame({c.name: pd.Series(dtype=dtype(c)) for c in self.columns})
 
     def require(self, frame: pd.DataFrame, where: str) -> None:
         """Check that `frame` (a partition or the meta of a lazy table) has these columns.
@@ -165,8 +162,8 @@ CURVES = Schema(
 
 CATFLAGS = Column("catflags", "list<int32>", "", "ZTF quality bits of each point; 0 is good")
 
-RAW_LIGHTCURVES = SOURCES + [*CURVES, CATFLAGS]
-LIGHTCURVES = SOURCES + CURVES
+RAW_LIGHTCURVES = Schema([*SOURCES, *CURVES, CATFLAGS])
+LIGHTCURVES = Schema([*SOURCES, *CURVES])
 
 # Columns that are carried from table to table where they are present.
 IDENTIFICATION = Schema([*SOURCES, Column("obj_id", "str", "", "name of the source on the follow-up service")])

@@ -11,7 +11,7 @@ import pandas as pd
 from scope_dask import ragged, tally
 from scope_dask.conditioning.points import select_points
 from scope_dask.errors import OptionError
-from scope_dask.schema import CATFLAGS, CURVES, SOURCES, carried
+from scope_dask.schema import CATFLAGS, CURVES, RAW_LIGHTCURVES, carried
 from scope_dask.stage import Stage
 
 MINUTES_PER_DAY = 1440.0
@@ -92,7 +92,7 @@ def _take(values: np.ndarray, offsets: np.ndarray, rows: np.ndarray) -> tuple[np
 LIGHTCURVES_STAGE = Stage(
     name="lightcurves",
     kernel=condition,
-    requires=lambda options: SOURCES + [*CURVES, CATFLAGS],
+    requires=lambda options: RAW_LIGHTCURVES,
     provides=lambda options: CURVES,
 )
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from scope_dask import tally
 from scope_dask.periods.grid import PeriodOptions
 from scope_dask.ragged import LightCurves
-from scope_dask.schema import CURVES, DMDT, DMDT_SHAPE, FOURIER, SOURCES, STATISTICS, carried, feature_schema
+from scope_dask.schema import DMDT, DMDT_SHAPE, FOURIER, LIGHTCURVES, STATISTICS, carried, feature_schema
 from scope_dask.stage import Stage
 
 MIN_POINTS = 4
@@ -118,7 +118,7 @@ def _dmdt_column(histograms: np.ndarray, unusable: np.ndarray, index: pd.Index) 
 FEATURES_STAGE = Stage(
     name="features",
     kernel=extract,
-    requires=lambda options: SOURCES + CURVES,
+    requires=lambda options: LIGHTCURVES,
     provides=lambda options: feature_schema(options.periods.written),
 )
 

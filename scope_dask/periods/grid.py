@@ -55,7 +55,9 @@ class PeriodOptions:
         known = [*ALGORITHMS, "LS_CE_AOV"]
         for name in self.algorithms:
             if name not in known:
-                raise OptionError(f"there is no period algorithm {name!r}{nearest(name, known)}; there are {', '.join(known)}")
+                raise OptionError(
+                    f"there is no period algorithm {name!r}{nearest(name, known)}; there are {', '.join(known)}"
+                )
         for name in ("max_freq", "samples_per_peak", "top_n_periods"):
             if not getattr(self, name) > 0:
                 raise OptionError(f"{name} is {getattr(self, name)}; it must be greater than 0")

@@ -25,7 +25,7 @@ _POINTS = Schema(
     ]
 )
 
-SIMULATED = SOURCES + _POINTS
+SIMULATED = Schema([*SOURCES, *_POINTS])
 
 TRUTH = Schema(
     [
