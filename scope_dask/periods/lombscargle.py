@@ -36,7 +36,7 @@ MOST_STEPS = 16  # grid steps per sample, at most
 TRANSFORM = 1024  # rows of a transform
 SUMS = 6  # real and imaginary parts of the sums of data, weights and weights at 2 f
 BLOCK = 16  # samples that are interpolated between two transpositions
-NEARLY_SINGULAR = 0.05  # a smaller variance (of at most 0.5) needs float64
+NEARLY_SINGULAR = 0.1  # a smaller variance (of at most 0.5) needs float64
 
 
 class Tables(NamedTuple):

@@ -17,8 +17,8 @@ from scope_dask.ragged import LightCurves
 
 NO_WINDOWS = np.empty((0, 2))
 # A sum of the scan errs by about 5e-6 √Σ|z|², which is 5e-6/√n for strengths of sum 1, the power by up to a few
-# times that over the smallest variance that is left to single precision (0.05).
-TOLERANCE = 5e-6 / 0.05 * 5
+# times that over the smallest variance that is left to single precision (0.1).
+TOLERANCE = 5e-6 / 0.1 * 8
 
 
 def curve(n, seed=0, baseline=900.0, period=0.7, amplitude=0.5, start=2458200.5):
