@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import pandas as pd
@@ -98,15 +98,17 @@ class Schema:
     def without(self, *names: str) -> Schema:
         return Schema(c for c in self.columns if c.name not in names)
 
+    def dtypes(self, like: pd.DataFrame | None = None) -> dict[str, object]:
+        """Return the pandas dtype of every column; ``list<float>`` columns take the one they have in `like`."""
+        found = {} if like is None else dict(like.dtypes)
+        return {
+            c.name: found[c.name] if c.dtype == "list<float>" and c.name in found else c.pandas_dtype
+            for c in self.columns
+        }
+
     def empty(self, like: pd.DataFrame | None = None) -> pd.DataFrame:
-        """Return a table without rows; ``list<float>`` columns take the dtype they have in `like`."""
-
-        def dtype(column: Column) -> object:
-            if column.dtype == "list<float>" and like is not None and column.name in like:
-                return like[column.name].dtype
-            return column.pandas_dtype
-
-        return pd.DataFrame({c.name: pd.Series(dtype=dtype(c)) for c in self.columns})
+        """Return a table without rows; for `like` see `dtypes`."""
+        return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in self.dtypes(like).items()})
 
     def require(self, frame: pd.DataFrame, where: str) -> None:
         """Check that `frame` (a partition or the meta of a lazy table) has these columns.
@@ -395,11 +397,11 @@ def _period_columns(algorithm: str) -> list[Column]:
     return columns
 
 
-def feature_schema(algorithms: Iterable[str]) -> Schema:
+@cache
+def feature_schema(algorithms: tuple[str, ...]) -> Schema:
     """Return the columns of a features table (identification aside) for the period `algorithms` that are written."""
-    written = list(algorithms)
-    periods = [c for a in written for c in _period_columns(a)]
-    fourier = [c for a in written for c in _fourier_columns(a)]
+    periods = [c for a in algorithms for c in _period_columns(a)]
+    fourier = [c for a in algorithms for c in _fourier_columns(a)]
     return Schema([*STATISTICS, *periods, *fourier, DMDT])
 
 

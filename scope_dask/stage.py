@@ -40,7 +40,26 @@ class Stage:
     def meta(self, meta: pd.DataFrame, options: Any) -> pd.DataFrame:
         """Return the table without rows that the stage makes of a table like `meta`."""
         self.requires(options).require(meta, f"stage {self.name!r}")
-        return pd.concat([meta[carried(meta)].iloc[:0], self.provides(options).empty(like=meta)], axis=1)
+        return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in self._dtypes(meta, options).items()})
+
+    def _dtypes(self, frame: pd.DataFrame, options: Any) -> dict[str, Any]:
+        found = dict(frame.dtypes)
+        return {**{name: found[name] for name in carried(frame)}, **self.provides(options).dtypes(like=frame)}
+
+    def check_output(self, out: pd.DataFrame, partition: pd.DataFrame, options: Any) -> None:
+        """Check that the kernel made of `partition` what the stage declares.
+
+        Raises
+        ------
+        SchemaError
+            If columns are missing, in another order or of another type.
+        """
+        found, expected = dict(out.dtypes), self._dtypes(partition, options)
+        if list(found) != list(expected):
+            raise SchemaError(f"stage {self.name!r} made the columns {list(found)}, declared are {list(expected)}")
+        wrong = [f"{c} is {found[c]}, declared {expected[c]}" for c in expected if found[c] != expected[c]]
+        if wrong:
+            raise SchemaError(f"stage {self.name!r} made other column types than it declares: {'; '.join(wrong)}")
 
     def __call__(self, frame: Any, options: Any) -> Any:
         """Apply the stage to a lazy table (nothing is computed) or to one partition.
@@ -61,7 +80,7 @@ class Stage:
 
 def run_kernel(partition: pd.DataFrame, stage: Stage, options: Any) -> pd.DataFrame:
     """Run a stage on one partition, check what comes out, and add to the partition's history."""
-    meta = stage.meta(partition, options)
+    stage.requires(options).require(partition, f"stage {stage.name!r}")
     past = tally.history(partition)
     plain = partition.copy(deep=False)
     plain.attrs = {}
@@ -69,7 +88,7 @@ def run_kernel(partition: pd.DataFrame, stage: Stage, options: Any) -> pd.DataFr
     out = stage.kernel(plain, options)
     seconds = time.perf_counter() - start
     noted = tally.take(out) or {"dropped": {}, "set_aside": []}
-    _check_output(out, meta, stage.name)
+    stage.check_output(out, partition, options)
     entry = {
         "stage": stage.name,
         "rows_in": len(partition),
@@ -78,12 +97,3 @@ def run_kernel(partition: pd.DataFrame, stage: Stage, options: Any) -> pd.DataFr
         **noted,
     }
     return tally.put(out, [*past, entry])
-
-
-def _check_output(out: pd.DataFrame, meta: pd.DataFrame, name: str) -> None:
-    found, expected = dict(out.dtypes.items()), dict(meta.dtypes.items())
-    if list(found) != list(expected):
-        raise SchemaError(f"stage {name!r} made the columns {list(found)}, declared are {list(expected)}")
-    wrong = [f"{c} is {found[c]}, declared {expected[c]}" for c in expected if found[c] != expected[c]]
-    if wrong:
-        raise SchemaError(f"stage {name!r} made other column types than it declares: {'; '.join(wrong)}")

@@ -34,7 +34,7 @@ FEATURES = ("skew", f"period_{SUFFIX}", f"f1_amp_{SUFFIX}", "wstd")
 def simulate(n: int = 300, seed: int = 2) -> pd.DataFrame:
     """Return a features table (identification, statistics, one period algorithm) with missing values."""
     rng = np.random.default_rng(seed)
-    names = feature_schema([SUFFIX]).without("dmdt").names
+    names = feature_schema((SUFFIX,)).without("dmdt").names
     frame = pd.DataFrame({name: rng.normal(size=n) for name in names})
     frame = frame.mask(rng.random(frame.shape) < 0.1)
     frame.insert(0, "_id", rng.permutation(10**15 + np.arange(n)))

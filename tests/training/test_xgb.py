@@ -49,7 +49,7 @@ def simulate(
 ) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
     """Return (features, labels, star of each row): three classes that differ in period and in the spread."""
     rng = np.random.default_rng(seed)
-    names = feature_schema([SUFFIX]).without("dmdt").names
+    names = feature_schema((SUFFIX,)).without("dmdt").names
     frame = pd.DataFrame({name: rng.normal(size=n) for name in names})
     stars = rng.integers(0, n // 2, n)
     kind = stars % 3
@@ -63,19 +63,19 @@ def simulate(
 
 
 def test_features_default_to_what_tells_about_the_star() -> None:
-    columns = ["_id", "ra", "field", *feature_schema([SUFFIX, "LS"]).names]
+    columns = ["_id", "ra", "field", *feature_schema((SUFFIX, "LS")).names]
     names = feature_names(columns, SUFFIX)
     assert len(names) == 37
     assert names[:2] == ("median", "wmean")
     assert not {"n", "ra", "field", "dmdt", f"pdot_{SUFFIX}", "period_LS"} & set(names)
-    bare = [c.removesuffix("_LS") for c in feature_schema(["LS"]).names]
+    bare = [c.removesuffix("_LS") for c in feature_schema(("LS",)).names]
     assert feature_names(bare, None) == feature_names(bare, "None")
     assert "f1_relphi4" in feature_names(bare, None)
 
 
 def test_features_of_another_period_algorithm_are_told() -> None:
     with pytest.raises(SchemaError, match=r"lacks period_ELS_ECE_EAOV.*the table has: LS"):
-        feature_names(feature_schema(["LS"]).names, SUFFIX)
+        feature_names(feature_schema(("LS",)).names, SUFFIX)
 
 
 @pytest.mark.parametrize(
