@@ -37,6 +37,8 @@ class Column:
         Unit as astropy writes it; empty where there is none.
     meaning, formula, source : str
         What it is in one line, how it is computed, and the paper or convention behind the formula.
+    departs : str
+        Where the column departs from what that paper, or the field, means by the name.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Column:
     meaning: str = ""
     formula: str = ""
     source: str = ""
+    departs: str = ""
 
     @property
     def pandas_dtype(self) -> object:
@@ -141,14 +144,7 @@ SOURCES = Schema(
         Column("ra", "float64", "deg", "right ascension, ICRS"),
         Column("dec", "float64", "deg", "declination, ICRS"),
         Column("field", "int64", "", "ZTF field"),
-        Column(
-            "ccd",
-            "int64",
-            "",
-            "CCD, 1 to 16",
-            "rc // 4 + 1",
-            "ZTF readout channel rc = 4 (ccd - 1) + quad - 1",
-        ),
+        Column("ccd", "int64", "", "CCD, 1 to 16", "rc // 4 + 1", "ZTF readout channel rc = 4 (ccd − 1) + quad − 1"),
         Column("quad", "int64", "", "quadrant of the CCD, 1 to 4", "rc % 4 + 1", "as ccd"),
         Column("filter", "int64", "", "1 g, 2 r, 3 i"),
     ]
@@ -156,7 +152,7 @@ SOURCES = Schema(
 
 CURVES = Schema(
     [
-        Column("hjd", "list<float64>", "d", "heliocentric Julian date", "HMJD + 2400000.5"),
+        Column("hjd", "list<float64>", "d", "heliocentric Julian date", "HMJD + 2400000.5", "Kowalski's convention"),
         Column("mag", "list<float>", "mag", "magnitude, in the float type of the source"),
         Column("magerr", "list<float>", "mag", "magnitude error, in the float type of the source"),
     ]
@@ -176,223 +172,205 @@ def carried(frame: pd.DataFrame) -> list[str]:
     return [name for name in IDENTIFICATION.names if name in frame.columns]
 
 
-_S1 = "ORIGINAL §1"
+_SCOPE = "SCoPe 0.9.5"
 _W = "w_i = 1/e_i², m̄ = Σ w m / Σ w"
+_D = "d_i = √(N/(N − 1)) (m_i − m̄)/e_i"
+_NOT_RESIDUALS = "the test is on m/e, not on the residuals (m − m̄)/e"
+
+
+def _statistic(
+    name: str, unit: str, meaning: str, formula: str, source: str = "order statistic", departs: str = ""
+) -> Column:
+    return Column(name, "float64", unit, meaning, formula, source, departs)
+
 
 STATISTICS = Schema(
     [
-        Column("n", "float64", "", "number of points", "N", _S1),
-        Column("median", "float64", "mag", "median magnitude", "median(m)", _S1),
-        Column("wmean", "float64", "mag", "weighted mean magnitude", f"m̄; {_W}", _S1),
-        Column("chi2red", "float64", "", "reduced χ² about the mean", "Σ w (m − m̄)² / (N − 1)", _S1),
-        Column(
-            "roms",
-            "float64",
-            "",
-            "robust median statistic",
-            "Σ |m − median(m)|/e / (N − 1)",
-            "Enoch et al. 2003",
+        _statistic("n", "", "number of points", "N", _SCOPE, "stored as a real number"),
+        _statistic("median", "mag", "median magnitude", "median(m)"),
+        _statistic("wmean", "mag", "weighted mean magnitude", f"m̄; {_W}", "Bevington & Robinson 2003"),
+        _statistic(
+            "chi2red", "", "reduced χ² about the weighted mean", "Σ w (m − m̄)² / (N − 1)", "Bevington & Robinson 2003"
         ),
-        Column("wstd", "float64", "mag", "weighted standard deviation", "√(Σ w (m − m̄)² / Σ w)", _S1),
-        Column(
-            "norm_peak_to_peak_amp",
-            "float64",
-            "",
-            "normalised peak-to-peak amplitude, of the magnitudes as they are",
-            "(max(m − e) − min(m + e)) / (max(m − e) + min(m + e))",
-            "Sokolovsky et al. 2009",
+        _statistic("roms", "", "robust median statistic", "Σ |m − median(m)|/e / (N − 1)", "Enoch et al. 2003"),
+        _statistic(
+            "wstd", "mag", "weighted standard deviation", "√(Σ w (m − m̄)² / Σ w)", "Bevington & Robinson 2003",
+            "population form: not corrected by N/(N − 1)",
         ),
-        Column(
-            "norm_excess_var",
-            "float64",
-            "",
-            "normalised excess variance, of the magnitudes as they are",
-            "Σ((m − m̄)² − e²) / (N m̄²)",
-            "Nandra et al. 1997",
+        _statistic(
+            "norm_peak_to_peak_amp", "", "normalised peak-to-peak amplitude",
+            "(max(m − e) − min(m + e)) / (max(m − e) + min(m + e))", "Sokolovsky et al. 2009",
+            "defined for fluxes, here of magnitudes: about amplitude/(2 m̄); negative where errors exceed the range",
         ),
-        Column(
-            "median_abs_dev",
-            "float64",
-            "mag",
-            "median absolute deviation, not scaled",
-            "median |m − median(m)|",
-            _S1,
+        _statistic(
+            "norm_excess_var", "", "normalised excess variance", "Σ((m − m̄)² − e²) / (N m̄²)", "Nandra et al. 1997",
+            "defined for fluxes, here of magnitudes",
         ),
-        Column("iqr", "float64", "mag", "interquartile range, not scaled", "P75 − P25, linear interpolation", _S1),
-        Column("i60r", "float64", "mag", "range of the central 60 %", "P80 − P20", _S1),
-        Column("i70r", "float64", "mag", "range of the central 70 %", "P85 − P15", _S1),
-        Column("i80r", "float64", "mag", "range of the central 80 %", "P90 − P10", _S1),
-        Column("i90r", "float64", "mag", "range of the central 90 %", "P95 − P5", _S1),
-        Column(
-            "skew",
-            "float64",
-            "",
-            "skewness in units of the errors (unbounded: grows with S/N)",
-            "N / ((N − 1)(N − 2)) · Σ ((m − m̄)/e)³",
-            _S1,
+        _statistic(
+            "median_abs_dev", "mag", "median absolute deviation", "median |m − median(m)|",
+            departs="not scaled by 1.4826 to a standard deviation",
         ),
-        Column(
-            "smallkurt",
-            "float64",
-            "",
-            "small-sample kurtosis in units of the errors",
-            "N(N + 1)/((N − 1)(N − 2)(N − 3)) · Σ ((m − m̄)/e)⁴ − 3 (N − 1)²/((N − 2)(N − 3))",
-            _S1,
+        _statistic(
+            "iqr", "mag", "interquartile range", "P75 − P25, percentiles interpolated linearly",
+            departs="not scaled by 0.7413 to a standard deviation",
         ),
-        Column(
-            "inv_vonneumannratio",
-            "float64",
-            "",
-            "inverse time-weighted von Neumann ratio",
-            "1/η, η = Σ(Δt⁻² Δm²) / (Σ Δt⁻² · wstd²)",
+        _statistic("i60r", "mag", "range of the central 60 %", "P80 − P20"),
+        _statistic("i70r", "mag", "range of the central 70 %", "P85 − P15"),
+        _statistic("i80r", "mag", "range of the central 80 %", "P90 − P10"),
+        _statistic("i90r", "mag", "range of the central 90 %", "P95 − P5"),
+        _statistic(
+            "skew", "", "skewness", "N / ((N − 1)(N − 2)) · Σ ((m − m̄)/e)³", "Richards et al. 2011",
+            "residuals in units of each point's error, not of the standard deviation: unbounded, grows with S/N",
+        ),
+        _statistic(
+            "smallkurt", "", "small-sample kurtosis",
+            "N(N + 1)/((N − 1)(N − 2)(N − 3)) · Σ ((m − m̄)/e)⁴ − 3 (N − 1)²/((N − 2)(N − 3))", "Richards et al. 2011",
+            "residuals in units of each point's error, as skew",
+        ),
+        _statistic(
+            "inv_vonneumannratio", "", "inverse von Neumann ratio", "1/η, η = Σ(Δt⁻² Δm²) / (Σ Δt⁻² · wstd²)",
             "von Neumann 1941; Kim et al. 2014",
+            "differences weighted by 1/Δt², without the factors (t_N − t_1)² and N − 1 of η^e",
         ),
-        Column(
-            "welch_i",
-            "float64",
-            "",
-            "Welch-Stetson I of consecutive points, not divided by N",
-            "Σ d_i d_{i+1}, d_i = √(N/(N − 1)) (m_i − m̄)/e_i",
-            "Welch & Stetson 1993",
+        _statistic(
+            "welch_i", "", "Welch-Stetson I", f"Σ d_i d_{{i+1}}, {_D}", "Welch & Stetson 1993",
+            "consecutive points of one filter, not pairs of two; a sum over the pairs, not their mean",
         ),
-        Column(
-            "stetson_j",
-            "float64",
-            "",
-            "Stetson J of consecutive points, not divided by the weights",
-            "Σ sign(P_i) √|P_i|, P_i = d_i d_{i+1}",
-            "Stetson 1996",
+        _statistic(
+            "stetson_j", "", "Stetson J", f"Σ sign(P_i) √|P_i|, P_i = d_i d_{{i+1}}, {_D}", "Stetson 1996",
+            "consecutive points; not divided by the weights of the pairs, so that it grows with N",
         ),
-        Column("stetson_k", "float64", "", "Stetson K", "(Σ|d|/N) / √(Σ d²/N)", "Stetson 1996"),
-        Column("ad", "float64", "", "Anderson-Darling A² of m/e against a normal distribution", "A²(m/e)", _S1),
-        Column("sw", "float64", "", "Shapiro-Wilk W of m/e", "W(m/e), Royston 1995", "Royston 1995, AS R94"),
+        _statistic(
+            "stetson_k", "", "Stetson K", f"(Σ|d|/N) / √(Σ d²/N), {_D}", "Stetson 1996", "not divided by 0.798"
+        ),
+        _statistic(
+            "ad", "", "Anderson-Darling A² for a normal distribution, its mean and deviation estimated", "A²(m/e)",
+            "Anderson & Darling 1952; Stephens 1974", _NOT_RESIDUALS,
+        ),
+        _statistic("sw", "", "Shapiro-Wilk W", "W(m/e)", "Royston 1995, algorithm AS R94", _NOT_RESIDUALS),
     ]
-)
+)  # fmt: skip
 
 DMDT = Column(
     "dmdt",
     "float32[676]",
     "",
-    "26 × 26 histogram of all pairs, row dm, column dt, stored row by row",
-    "counts of (t_j − t_i, m_j − m_i), i < j, divided by the Frobenius norm",
+    "26 × 26 histogram of all pairs of points, row dm, column dt, stored row by row",
+    "counts of (t_j − t_i, m_j − m_i), i < j, divided by the root of the sum of their squares",
     "Mahabal et al. 2017",
+    "unit Frobenius norm, where the paper divides by the number of pairs",
 )
 
-FOURIER = (
-    "power",
-    "BIC",
-    "a",
-    "b",
-    "amp",
-    "phi0",
-    *(f"rel{k}{i}" for i in range(1, 5) for k in ("amp", "phi")),
-)
+FOURIER = ("power", "BIC", "a", "b", "amp", "phi0", *(f"rel{k}{i}" for i in range(1, 5) for k in ("amp", "phi")))
+
+_FOURIER_SOURCE = "Simon & Lee 1981; order by BIC, Schwarz 1978"
+_RAW = "named after amplitude and phase, but holds a coefficient, as the tables that SCoPe 0.9.5 made (`fourier: raw`)"
 
 
 def _fourier_columns(algorithm: str) -> list[Column]:
     where = f"at period_{algorithm}"
-    source = "ORIGINAL §2"
-    columns = [
-        Column(
-            f"f1_power_{algorithm}",
-            "float64",
-            "",
-            f"χ² removed by the Fourier series {where}",
-            "(χ²_0 − χ²_k)/χ²_0",
+
+    def column(name: str, unit: str, meaning: str, formula: str, departs: str = "") -> Column:
+        return Column(
+            f"f1_{name}_{algorithm}", "float64", unit, f"{meaning} {where}", formula, _FOURIER_SOURCE, departs
+        )
+
+    return [
+        column(
+            "power", "", "fraction of χ² removed by the Fourier series of order k", "(χ²_0 − χ²_k)/χ²_0",
+            "χ²_0 is that of offset and slope, not of a constant",
         ),
-        Column(
-            f"f1_BIC_{algorithm}",
-            "float64",
-            "",
-            f"lowest BIC of orders 0 to 5 {where}",
-            "χ²_k + ln N (2 + 2k)",
+        column("BIC", "", "lowest Bayesian information criterion of the orders 0 to 5", "χ²_k + ln N (2 + 2k)"),
+        column("a", "mag", "offset", "c0 of M = c0 + c1 (t − t_1) + Σ_n A_n cos(2πnt/P) + B_n sin(2πnt/P), t in HJD"),
+        column("b", "mag / d", "slope", "c1"),
+        column("amp", "mag", "harmonic 1", "raw: A_1; documented: amp_1 = √(A_1² + B_1²)", _RAW),
+        column("phi0", "mag or rad", "harmonic 1", "raw: B_1; documented: φ_1 = atan2(A_1, B_1)", _RAW),
+        *(
+            column(*entry, _RAW)
+            for n in range(2, 6)
+            for entry in (
+                (f"relamp{n - 1}", "mag or 1", f"harmonic {n}", f"raw: A_{n}; documented: amp_{n}/amp_1"),
+                (
+                    f"relphi{n - 1}", "mag or cycle", f"harmonic {n}",
+                    f"raw: B_{n}; documented: ((φ_{n}/{n} − φ_1)/(2π/{n})) mod 1",
+                ),
+            )
         ),
-        Column(f"f1_a_{algorithm}", "float64", "mag", f"offset at the first point {where}", "c0"),
-        Column(f"f1_b_{algorithm}", "float64", "mag / d", f"slope {where}", "c1"),
-        Column(f"f1_amp_{algorithm}", "float64", "mag", f"first harmonic {where}", "raw: A_1; documented: amp_1"),
-        Column(
-            f"f1_phi0_{algorithm}",
-            "float64",
-            "mag or rad",
-            f"first harmonic {where}",
-            "raw: B_1; documented: φ_1",
-        ),
-    ]
-    for n in range(2, 6):
-        i = n - 1
-        columns += [
-            Column(
-                f"f1_relamp{i}_{algorithm}",
-                "float64",
-                "mag or 1",
-                f"harmonic {n} {where}",
-                f"raw: A_{n}; documented: amp_{n}/amp_1",
-            ),
-            Column(
-                f"f1_relphi{i}_{algorithm}",
-                "float64",
-                "mag or cycle",
-                f"harmonic {n} {where}",
-                f"raw: B_{n}; documented: ((φ_{n}/{n} − φ_1)/(2π/{n})) mod 1",
-            ),
-        ]
-    return [Column(c.name, c.dtype, c.unit, c.meaning, c.formula, source) for c in columns]
+    ]  # fmt: skip
 
 
-# What is maximised (or minimised), one line an algorithm; `fap`: the false-alarm probability is defined.
-ALGORITHMS: dict[str, tuple[str, str, bool]] = {
-    "LS": (
-        "weighted Lomb-Scargle with floating mean, standard normalisation",
+@dataclass(frozen=True, slots=True)
+class Algorithm:
+    """A method of the period search: what it is, after whom, whether it has a false-alarm probability."""
+
+    meaning: str
+    source: str
+    false_alarm: bool = False
+    departs: str = ""
+
+
+ALGORITHMS = {
+    "LS": Algorithm(
+        "Lomb-Scargle, weighted, floating mean, standard normalisation",
         "Zechmeister & Kürster 2009",
         True,
+        "the highest power wins; SCoPe 0.9.5 takes the lowest false-alarm probability, which underflows",
     ),
-    "CE": ("conditional entropy, 20 phase × 10 magnitude bins", "Graham et al. 2013", False),
-    "AOV": ("phase-binned analysis of variance, 20 bins", "Schwarzenberg-Czerny 1989", False),
-    "ELS": ("unweighted Lomb-Scargle of the mean-subtracted magnitudes", "Scargle 1982; ORIGINAL §3", True),
-    "ECE": (
-        "conditional entropy of magnitudes rescaled to [5e-4, 0.9995]",
-        "Graham et al. 2013; ORIGINAL §3",
-        False,
+    "CE": Algorithm(
+        "conditional entropy, 20 phase × 10 magnitude bins (lowest wins)",
+        "Graham et al. 2013",
+        departs="the faintest point is kept; SCoPe 0.9.5 drops it on the CPU",
     ),
-    "EAOV": ("phase-binned analysis of variance, 20 bins", "Schwarzenberg-Czerny 1989; ORIGINAL §3", False),
-    "ELS_ECE_EAOV": ("EAOV among the best ELS and ECE peaks", "ORIGINAL §3", False),
+    "AOV": Algorithm(
+        "analysis of variance, 20 phase bins",
+        "Schwarzenberg-Czerny 1989",
+        departs="phase-binned; AOV of SCoPe 0.9.5 on the CPU fits harmonics (Schwarzenberg-Czerny 1996)",
+    ),
+    "ELS": Algorithm(
+        "Lomb-Scargle, unweighted, of the mean-subtracted magnitudes",
+        "Scargle 1982",
+        True,
+        "no floating mean, no errors",
+    ),
+    "ECE": Algorithm(
+        "conditional entropy of magnitudes rescaled to [5e-4, 0.9995] (lowest wins)", "Graham et al. 2013"
+    ),
+    "EAOV": Algorithm(
+        "analysis of variance, 20 phase bins",
+        "Schwarzenberg-Czerny 1989",
+        departs="the number of bins is not reduced for empty ones",
+    ),
+    "ELS_ECE_EAOV": Algorithm(
+        "nested: the highest EAOV among the best distinct peaks of ELS and ECE",
+        "Coughlin et al. 2021",
+        departs="distinct peaks are compared; SCoPe 0.9.5 takes the best grid points, most of them neighbours",
+    ),
 }
 
 
 def _period_columns(algorithm: str) -> list[Column]:
-    what, source, fap = ALGORITHMS[algorithm]
+    method = ALGORITHMS[algorithm]
     nested = algorithm.count("_") > 1
-    significance = "raw EAOV statistic at the period" if nested else "|best − mean|/std over the unmasked grid"
+
+    def column(name: str, unit: str, meaning: str, formula: str, source: str, departs: str = "") -> Column:
+        return Column(f"{name}_{algorithm}", "float64", unit, meaning, formula, source, departs)
+
     columns = [
-        Column(
-            f"period_{algorithm}",
-            "float64",
-            "d",
-            f"best period of {algorithm}: {what}",
-            "1/f, a grid value",
-            source,
+        column(
+            "period", "d", f"best period of {algorithm}: {method.meaning}", "1/f, f on the grid", method.source,
+            method.departs,
         ),
-        Column(
-            f"significance_{algorithm}",
-            "float64",
-            "",
-            f"significance of period_{algorithm}",
-            significance,
-            source,
+        column(
+            "significance", "", f"significance of period_{algorithm}",
+            "analysis of variance at the period" if nested else "|best − mean|/std of the statistic over the grid",
+            _SCOPE, "the raw statistic, not in units of its deviation" if nested else "",
         ),
-        Column(f"pdot_{algorithm}", "float64", "", "period derivative (0: not searched)", "0", source),
-    ]
-    if fap:
-        formula = "log10 of Baluev's upper limit, without under- or overflow"
+        column("pdot", "", "period derivative", "0", _SCOPE, "not searched"),
+    ]  # fmt: skip
+    if method.false_alarm:
+        formula = "log10 of the upper limit of the probability, computed as a logarithm"
         columns.append(
-            Column(
-                f"log10_fap_{algorithm}",
-                "float64",
-                "",
-                "log10 false-alarm probability",
-                formula,
-                "Baluev 2008",
-            )
+            column("log10_fap", "", f"false-alarm probability of period_{algorithm}", formula, "Baluev 2008")
         )
     return columns
 
