@@ -17,7 +17,7 @@ from numba import float32, int16, int32, uint16, uint32
 from scope_dask.compiled import jit
 from scope_dask.periods import bitsliced, peaks
 from scope_dask.periods.bins import PHASE_BINS, longest_curve, usable
-from scope_dask.periods.bitsliced import LANES, add3, phase_bin
+from scope_dask.periods.bitsliced import LANES, UNROLL, add3, phase_bin
 from scope_dask.periods.grid import FrequencyGrid
 from scope_dask.periods.peaks import Peaks
 
@@ -26,9 +26,7 @@ LARGEST = 2047  # of the magnitudes as integers
 INT16_MAX = 32767
 
 
-def aov_peaks(
-    hjd: np.ndarray, mag: np.ndarray, offsets: np.ndarray, grid: FrequencyGrid, k: int, sep: int
-) -> Peaks:
+def aov_peaks(hjd: np.ndarray, mag: np.ndarray, offsets: np.ndarray, grid: FrequencyGrid, k: int, sep: int) -> Peaks:
     """Return the highest peaks of the phase-binned analysis of variance of every light curve of a partition.
 
     Parameters
@@ -56,9 +54,7 @@ def aov_peaks(
 
 
 @jit()
-def _scan(
-    hjd: np.ndarray, mag: np.ndarray, offsets: np.ndarray, grid: FrequencyGrid, sep: int, out: Peaks
-) -> None:
+def _scan(hjd: np.ndarray, mag: np.ndarray, offsets: np.ndarray, grid: FrequencyGrid, sep: int, out: Peaks) -> None:
     longest = longest_curve(offsets)
     room = (longest + BLOCK - 1) // BLOCK * BLOCK
     t, y, full = np.empty(room), np.empty(room, np.int16), np.empty(room // BLOCK, np.bool_)
@@ -172,8 +168,8 @@ def _sums_tile(
         for h in range(2):
             if first + h < n_blocks:
                 i = (first + h) * BLOCK
-                _add_counts(phases, steps, weights, i, planes, carry, 2 * h, bins, 0)
-                _add_counts(phases, steps, weights, i + 8, planes, carry, 2 * h + 1, bins, 8)
+                for g in range(0, BLOCK, UNROLL):
+                    _add_counts(phases, steps, weights, i + g, planes, carry, 2 * h + g // UNROLL, bins, g)
                 _add_sums(bins, y, i, short)
                 if full[first + h]:
                     _move(short, long)

@@ -119,9 +119,7 @@ def finish(state: State, value: np.ndarray, index: np.ndarray) -> tuple[float, f
 
 
 @jit(fastmath={"reassoc", "contract"})  # else the sums are not vectorised; NaN and inf keep their meaning
-def _copy_and_sum(
-    x: np.ndarray, n: int, shift: float, recent: np.ndarray, past: int
-) -> tuple[np.int32, float, float]:
+def _copy_and_sum(x: np.ndarray, n: int, shift: float, recent: np.ndarray, past: int) -> tuple[np.int32, float, float]:
     """Copy x to recent[past:], −inf where not finite; return number, sum, sum of squares of the rest."""
     number = np.int32(0)
     s = 0.0
@@ -202,17 +200,24 @@ def mask(fmin: float, df: float, size: int, windows: np.ndarray, masked: np.ndar
     A grid point is covered if its frequency ``fmin + j * df``, as computed in float64, is neither below nor
     above a window. Rows of `masked` that are not needed are empty intervals (0, 0).
     """
-    count = 0
-    for w in np.argsort(windows[:, 0]):
+    for w in range(windows.shape[0]):
         a = _first_index(fmin, df, size, windows[w, 0], False)
         b = _first_index(fmin, df, size, windows[w, 1], True)
-        if count > 0 and a <= masked[count - 1, 1]:
-            masked[count - 1, 1] = max(b, masked[count - 1, 1])
-        elif b > a:
-            masked[count, 0] = a
-            masked[count, 1] = b
-            count += 1
-    masked[count:] = 0
+        i = w
+        while i > 0 and masked[i - 1, 0] > a:
+            masked[i, 0] = masked[i - 1, 0]
+            masked[i, 1] = masked[i - 1, 1]
+            i -= 1
+        masked[i, 0] = a
+        masked[i, 1] = max(a, b)
+    last = 0
+    for w in range(1, windows.shape[0]):
+        a, b = masked[w, 0], masked[w, 1]
+        masked[w, :] = 0
+        if a > masked[last, 1]:
+            last += 1
+            masked[last, 0] = a
+        masked[last, 1] = max(masked[last, 1], b)
 
 
 @jit()
