@@ -217,9 +217,7 @@ def _select(planes: np.ndarray, top: int, h: int, rows: np.ndarray) -> bool:
 
 
 @jit(fastmath={"contract"})
-def _add_small_counts(
-    planes: np.ndarray, rows: np.ndarray, table: np.ndarray, sign: float32, out: np.ndarray
-) -> None:
+def _add_small_counts(planes: np.ndarray, rows: np.ndarray, table: np.ndarray, sign: float32, out: np.ndarray) -> None:
     """Add the bins of row 0, all with counts below 8."""
     f2, f3, f4 = sign * table[2], sign * table[3], sign * table[4]
     f5, f6, f7 = sign * table[5], sign * table[6], sign * table[7]

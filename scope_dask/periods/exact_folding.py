@@ -102,9 +102,7 @@ def _conditional_entropy(
 
 
 @jit()
-def _entropy(
-    hjd: np.ndarray, start: float, bins: np.ndarray, f: float, table: np.ndarray, cells: np.ndarray
-) -> float:
+def _entropy(hjd: np.ndarray, start: float, bins: np.ndarray, f: float, table: np.ndarray, cells: np.ndarray) -> float:
     cells[:] = 0
     for i in range(hjd.size):
         cells[_phase_bin((hjd[i] - start) * f), bins[i]] += 1

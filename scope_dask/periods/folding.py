@@ -161,9 +161,7 @@ def _entropy_tile(
         for i in range(bounds[m], bounds[m + 1], 4 * UNROLL):
             for j in range(4):
                 if i + UNROLL * j < bounds[m + 1]:
-                    bitsliced.add_points(
-                        phases, steps, weights, i + UNROLL * j, uint32(PHASE_BINS), planes, carry, j
-                    )
+                    bitsliced.add_points(phases, steps, weights, i + UNROLL * j, uint32(PHASE_BINS), planes, carry, j)
                 else:
                     bitsliced.clear(carry, j)
             bitsliced.add_carries(planes, n_planes, carry)

@@ -122,7 +122,7 @@ def periodogram(
     if algorithm not in known:
         hint = nearest(algorithm, known)
         raise OptionError(f"there is no period algorithm {algorithm!r}{hint}; there are {', '.join(known)}")
-    curve = _writable(LightCurves.from_lists([(hjd, mag, magerr)]))  # type: ignore[list-item]
+    curve = _writable(LightCurves.from_lists([(hjd, mag, magerr)]))
     grid = frequency_grid(curve.hjd, curve.offsets, options)
     frequency = grid.fmin[0] + np.arange(grid.size[0]) * grid.df[0]
     frequency = frequency[_unmasked(frequency, grid.windows)]
@@ -134,7 +134,7 @@ def warm_up() -> None:
     t = np.linspace(0.0, 30.0, 40) ** 1.1
     curve = (t, np.sin(t), np.full(t.size, 0.1))
     every = tuple(name for name in ALGORITHMS if name not in NESTED)
-    search(LightCurves.from_lists([curve, curve]), PeriodOptions(algorithms=every, max_freq=2.0))  # type: ignore[list-item]
+    search(LightCurves.from_lists([curve, curve]), PeriodOptions(algorithms=every, max_freq=2.0))
 
 
 def _writable(curves: LightCurves) -> LightCurves:
@@ -174,7 +174,7 @@ def _evaluate(name: str, curves: LightCurves, freqs: np.ndarray, freq_offsets: n
 
 def _evaluate_table(name: str, curves: LightCurves, frequency: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Evaluate where `wanted`, both of shape (n, …), larger is better; −inf elsewhere."""
-    counts = wanted.reshape(len(wanted), -1).sum(axis=1)
+    counts = wanted.sum(axis=tuple(range(1, wanted.ndim)))
     freq_offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     value = np.full(frequency.shape, -np.inf)
     exact = _evaluate(name, curves, frequency[wanted], freq_offsets)

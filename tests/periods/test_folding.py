@@ -160,9 +160,7 @@ def test_entropy_scan_is_float64s_but_for_points_on_an_edge(rescaled):
     method = "ECE" if rescaled else "CE"
     x = whole_scan(method, curves, grid)
     v = exact(method, curves, *ragged(grid)).reshape(x.shape)
-    good = np.array(
-        [clear_of_edges(curves[i][0], grid.fmin[0] + grid.df[0] * np.arange(1500)) for i in range(10)]
-    )
+    good = np.array([clear_of_edges(curves[i][0], grid.fmin[0] + grid.df[0] * np.arange(1500)) for i in range(10)])
     assert np.abs(x - v)[good].max() < 2e-6
     assert np.mean(np.abs(x - v) < 1e-5) > 0.998
 
@@ -172,9 +170,7 @@ def test_aov_scan_has_the_error_of_12_bit_magnitudes():
     grid = grid_for(curves, 47.0, 1 / 18262.5, 1500)
     x = whole_scan("AOV", curves, grid)
     v = exact("AOV", curves, *ragged(grid)).reshape(x.shape)
-    good = np.array(
-        [clear_of_edges(curves[i][0], grid.fmin[0] + grid.df[0] * np.arange(1500)) for i in range(10)]
-    )
+    good = np.array([clear_of_edges(curves[i][0], grid.fmin[0] + grid.df[0] * np.arange(1500)) for i in range(10)])
     error = (x / v - 1)[good]
     assert error.std() < 3e-4
     assert abs(error.mean()) < 2e-5
@@ -216,9 +212,7 @@ def test_phase_bins_are_float64s(frequency, baseline):
 @pytest.mark.parametrize("method", ["CE", "AOV"])
 def test_counts_are_exact_for_any_number_of_points_in_a_bin(n, method):
     rng = np.random.default_rng(n)
-    t = 0.7 * np.rint(2000 * rng.random(n)) + 0.7 * 0.3 * rng.random(
-        n
-    )  # folded at 0.7 d: a third of the phases
+    t = 0.7 * np.rint(2000 * rng.random(n)) + 0.7 * 0.3 * rng.random(n)  # folded at 0.7 d: a third of the phases
     m = np.where(rng.random(n) < 0.97, 15.0, 16.0) + 1e-3 * rng.normal(size=n)
     curves = LightCurves.from_lists([(t, m, m)])
     df = 1 / 18000.0
@@ -231,9 +225,7 @@ def test_counts_are_exact_for_any_number_of_points_in_a_bin(n, method):
         assert good.sum() >= 5
         np.testing.assert_allclose(x[good], v[good], rtol=3e-2 if method == "AOV" else 0, atol=1e-5)
     else:  # some of so many points are on an edge: one moves H by 1/n ln n at most
-        np.testing.assert_allclose(
-            x, v, rtol=3e-2, atol=70 * np.log(n) / n if method == "AOV" else 5 * np.log(n) / n
-        )
+        np.testing.assert_allclose(x, v, rtol=3e-2, atol=70 * np.log(n) / n if method == "AOV" else 5 * np.log(n) / n)
 
 
 @pytest.mark.parametrize("method", ["CE", "ECE", "AOV"])
@@ -293,9 +285,7 @@ def test_no_light_curves_and_no_grid(method):
 def test_float64_equals_the_reference_formulas(shared_data):
     folder = shared_data / "parity"
     reference = pd.read_parquet(folder / "reference_gpu_formulas_f64.parquet").set_index("id")
-    inputs = pd.read_parquet(folder / "reference_features.parquet", columns=["id", "t", "m", "e"]).set_index(
-        "id"
-    )
+    inputs = pd.read_parquet(folder / "reference_features.parquet", columns=["id", "t", "m", "e"]).set_index("id")
     rows = inputs.loc[reference.index]
     curves = LightCurves.from_lists(list(zip(rows["t"], rows["m"], rows["e"], strict=True)))
     freqs = np.concatenate(reference["test_freqs"].to_numpy())

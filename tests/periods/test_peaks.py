@@ -40,9 +40,9 @@ def reduce(x, k, sep, tile_size=512, fmin=0.0, df=1.0, windows=NO_WINDOWS):
 
 def covered(size, fmin, df, windows):
     f = fmin + np.arange(size) * df
-    return np.logical_or.reduce(
-        [~((f < lo) | (f > hi)) for lo, hi in windows], axis=0, initial=False
-    ) & np.ones(size, bool)
+    return np.logical_or.reduce([~((f < lo) | (f > hi)) for lo, hi in windows], axis=0, initial=False) & np.ones(
+        size, bool
+    )
 
 
 def brute_force(x, k, sep, drop):
