@@ -37,8 +37,8 @@ def extract(partition: pd.DataFrame, options: FeatureOptions) -> pd.DataFrame:
     """Compute the features of every light curve of a partition.
 
     A light curve that nothing can be computed from (fewer than 4 points, a value that is not finite, an error that is
-    not positive) becomes a row of NaN; one without a period (constant, all times equal) keeps its statistics, with
-    period NaN and significance 0. Both are noted as set aside, with the reason.
+    not positive) becomes a row of NaN; one without a period (constant, all times equal, too few points for an
+    algorithm) keeps its statistics, with period NaN and significance 0. Both are noted as set aside, with the reason.
     """
     from scope_dask.extraction.dmdt import dmdt
     from scope_dask.extraction.statistics import statistics
@@ -51,6 +51,7 @@ def extract(partition: pd.DataFrame, options: FeatureOptions) -> pd.DataFrame:
     table = statistics(curves.hjd, curves.mag, curves.magerr, curves.offsets)
     columns.update(zip(STATISTICS.names, table.T, strict=True))
     results = search(curves, options.periods)
+    reasons = _with_missing_periods(reasons, {name: result.period for name, result in results.items()})
     for algorithm, result in results.items():
         for name in ("period", "significance", "pdot", "log10_fap"):
             values = getattr(result, name)
@@ -86,6 +87,16 @@ def set_aside_reasons(curves: LightCurves) -> list[str]:
     ]
     chosen = np.select([t for t, _ in tests], np.arange(1, len(tests) + 1), 0)
     return [["", *(r for _, r in tests)][k] for k in chosen]
+
+
+def _with_missing_periods(reasons: list[str], periods: dict[str, np.ndarray]) -> list[str]:
+    """Add which algorithm found no period in light curves that nothing is wrong with (AOV: 20 points are too few)."""
+    for algorithm, period in periods.items():
+        reasons = [
+            reason or ("" if found else f"no period by {algorithm}")
+            for reason, found in zip(reasons, np.isfinite(period), strict=True)
+        ]
+    return reasons
 
 
 def _any(flags: np.ndarray, offsets: np.ndarray) -> np.ndarray:
