@@ -49,7 +49,7 @@ clean: ## Delete caches and build outputs (neither .venv nor results)
 # An extra is installed again when pyproject.toml is newer than its stamp.
 .venv/.installed-%: pyproject.toml | $(python)
 	@echo 'Installing scope_dask with the extra "$*" into .venv (some minutes, once)'
-	@$(python) -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@$(python) -m pip install -qq --editable '.[$*]'
 	@touch '$@'
 
 $(python):

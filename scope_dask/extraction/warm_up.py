@@ -18,3 +18,7 @@ def warm_up() -> None:
     curves = lightcurves(simulated.get_partition(0).compute(scheduler="sync"), min_n_lc_points=4)
     every = tuple(name for name in ALGORITHMS if name not in NESTED)
     features(curves, FeatureOptions(periods=PeriodOptions(algorithms=every, max_freq=2.0), fourier="documented"))
+
+
+if __name__ == "__main__":
+    warm_up()
