@@ -8,11 +8,12 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import dask
 import dask.dataframe as dd
 import pandas as pd
 import pyarrow as pa
@@ -207,6 +208,22 @@ def set_aside_path(tables: Iterable[str], partition: int) -> Path:
     return part_path("set_aside", partition)
 
 
+class _Numbers(Sequence[int]):
+    """The numbers 0 to n - 1, named by n alone: Dask names its arguments anew for every window of partitions."""
+
+    def __init__(self, n: int) -> None:
+        self._range = range(n)
+
+    def __len__(self) -> int:
+        return len(self._range)
+
+    def __getitem__(self, i: Any) -> Any:
+        return self._range[i]
+
+    def __dask_tokenize__(self) -> str:
+        return f"numbers to {len(self)}"
+
+
 def _numbered(partition: int) -> pd.DataFrame:
     return pd.DataFrame({"partition": [partition]})
 
@@ -214,7 +231,8 @@ def _numbered(partition: int) -> pd.DataFrame:
 def _writer(tables: Mapping[str, Any], root: Path, topic: str) -> Any:
     """Return the lazy collection whose tasks write the tables' partitions and report what they did."""
     count = next(iter(tables.values())).npartitions
-    numbers = dd.from_map(_numbered, range(count), meta=_numbered(0).iloc[:0])
+    with dask.config.set({"dataframe.convert-string": False}):  # one step less in each task
+        numbers = dd.from_map(_numbered, _Numbers(count), meta=_numbered(0).iloc[:0])
     return dd.map_partitions(
         write_partition,
         numbers,
@@ -230,7 +248,12 @@ def _writer(tables: Mapping[str, Any], root: Path, topic: str) -> Any:
 
 
 def write_partition(
-    number: pd.DataFrame, *partitions: pd.DataFrame, names: tuple[str, ...], root: str, topic: str
+    number: pd.DataFrame,
+    *partitions: pd.DataFrame,
+    names: tuple[str, ...],
+    root: str,
+    topic: str,
+    metadata: Mapping[str, Any],
 ) -> None:
     """Write one partition of every table, then report its record."""
     partition = int(number["partition"].iloc[0])
