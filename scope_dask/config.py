@@ -29,7 +29,7 @@ class ArchiveOptions:
     quad: tuple[int, ...] | int | None = None
     ids: tuple[int, ...] | None = None
     cone: tuple[float, float, float] | None = None
-    partition_bytes: str | int = "128 MiB"
+    partition_bytes: str | int = "8 MiB"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -173,6 +173,7 @@ class Pipeline:
             overwrite=overwrite,
             partitions_in_flight=run.partitions_in_flight,
             description=description,
+            metadata={"fourier": self.options.features.fourier, "periods": description["features"]["periods"]},
         )
         tables, root = self.tables(), Path(self.options.out)
         with cluster_for(client, run) as active, recorded(root, run.performance_report):

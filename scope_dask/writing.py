@@ -48,12 +48,15 @@ class WriteOptions:
         Upper bound of the partitions submitted and not yet finished.
     description : mapping
         Kept in ``run.json`` and compared when resuming, to name what differs.
+    metadata : mapping
+        Goes into every file, as JSON under the schema metadata key ``scope``, beside ``scope_code_version``.
     """
 
     resume: bool = False
     overwrite: bool = False
     partitions_in_flight: int = 1000
     description: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write(frame: Any, path: str | os.PathLike[str], *, resume: bool = False, overwrite: bool = False) -> RunSummary:
@@ -103,10 +106,9 @@ def write_tables(tables: Mapping[str, Any], root: Path, client: Client, options:
         summary.add(record, reused=True)
     topic = f"scope_dask-{uuid.uuid4().hex}"
     start = time.perf_counter()
+    lazy = _writer(tables, root, topic, options.metadata)
     with Journal(root / JOURNAL) as journal, Progress(count, summary) as progress:
-        for partition, outcome in outcomes(
-            _writer(tables, root, topic), todo, client, options.partitions_in_flight, topic
-        ):
+        for partition, outcome in outcomes(lazy, todo, client, options.partitions_in_flight, topic):
             record = (
                 outcome
                 if isinstance(outcome, dict)
@@ -228,7 +230,7 @@ def _numbered(partition: int) -> pd.DataFrame:
     return pd.DataFrame({"partition": [partition]})
 
 
-def _writer(tables: Mapping[str, Any], root: Path, topic: str) -> Any:
+def _writer(tables: Mapping[str, Any], root: Path, topic: str, metadata: Mapping[str, Any]) -> Any:
     """Return the lazy collection whose tasks write the tables' partitions and report what they did."""
     count = next(iter(tables.values())).npartitions
     with dask.config.set({"dataframe.convert-string": False}):  # one step less in each task
@@ -240,10 +242,11 @@ def _writer(tables: Mapping[str, Any], root: Path, topic: str) -> Any:
         names=tuple(tables),
         root=str(root.resolve()),
         topic=topic,
+        metadata={"scope_code_version": __version__, **metadata},
         meta=(None, object),
         align_dataframes=False,
         enforce_metadata=False,
-        token="write",
+        token="_".join(["write", *filter(None, tables)]),
     )
 
 
@@ -261,7 +264,7 @@ def write_partition(
     files = []
     for name, frame in zip(names, partitions, strict=True):
         path = part_path(name, partition)
-        files.append([str(path), write_parquet(frame, folder / path)])
+        files.append([str(path), write_parquet(frame, folder / path, metadata)])
     history = max((tally.history(frame) for frame in partitions), key=len)
     aside = [(i, h["stage"], reason, partition) for h in history for i, reason in h["set_aside"]]
     _write_set_aside(aside, folder / set_aside_path(names, partition))
@@ -286,7 +289,7 @@ def _write_set_aside(rows: list[tuple[Any, str, str, int]], path: Path) -> None:
         path.unlink(missing_ok=True)
         return
     frame = pd.DataFrame(rows, columns=SET_ASIDE.names)
-    write_parquet(frame.astype({c.name: c.pandas_dtype for c in SET_ASIDE}), path)
+    write_parquet(frame.astype(SET_ASIDE.dtypes()), path, {"scope_code_version": __version__})
 
 
 def _failed(partition: int, error: BaseException, path: Path) -> Record:
@@ -296,17 +299,14 @@ def _failed(partition: int, error: BaseException, path: Path) -> Record:
     return {"partition": partition, "ok": False, "reason": reason, "files": [], "rows": {}, "history": []}
 
 
-def write_parquet(frame: pd.DataFrame, path: Path) -> int:
+def write_parquet(frame: pd.DataFrame, path: Path, metadata: Mapping[str, Any]) -> int:
     """Write a partition under a temporary name, then rename it; return its bytes."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
-    metadata = {
-        **(table.schema.metadata or {}),
-        b"scope": json.dumps({"scope_code_version": __version__}).encode(),
-    }
+    keys = {**(table.schema.metadata or {}), b"scope": json.dumps(metadata).encode()}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
+        pq.write_table(table.replace_schema_metadata(keys), temporary, compression="zstd")
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -34,7 +34,7 @@ def read_archive(
     quad: int | Sequence[int] | None = None,
     ids: Any = None,
     cone: tuple[float, float, float] | None = None,
-    partition_bytes: int | str = "128 MiB",
+    partition_bytes: int | str = "8 MiB",
 ) -> dd.DataFrame:
     """Return the light curves of Parquet files as a lazy table.
 
@@ -111,7 +111,7 @@ def _bytes(value: int | str) -> int:
     try:
         bound = parse_bytes(value)
     except (ValueError, TypeError, AttributeError) as error:
-        raise OptionError(f"partition_bytes is {value!r}, expected a number of bytes such as '128 MiB'") from error
+        raise OptionError(f"partition_bytes is {value!r}, expected a number of bytes such as '8 MiB'") from error
     if bound < 1:
         raise OptionError(f"partition_bytes is {value!r}, expected at least one byte")
     return int(bound)
