@@ -91,7 +91,7 @@ def ensured_client() -> Iterator[Client]:
     try:
         yield Client.current()
     except ValueError:
-        with Client(processes=False, dashboard_address=None) as client:
+        with Client(processes=False, dashboard_address="127.0.0.1:0") as client:
             yield client
 
 
