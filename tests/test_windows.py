@@ -1,0 +1,114 @@
+"""Partitions computed in bounded windows on real worker processes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import dask.dataframe as dd
+import pytest
+from clusters import two_workers
+from distributed import Client
+from distributed.scheduler import KilledWorker
+
+from scope_dask.windows import outcomes, report
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    with two_workers() as client:
+        yield client
+
+
+def work(number: int, topic: str, failing: tuple[int, ...] = (), killing: tuple[int, ...] = ()) -> None:
+    if number in failing:
+        raise ValueError(f"no {number}")
+    if number in killing:
+        os._exit(1)
+    report(topic, number, {"square": number**2})
+
+
+def lazy(count: int, topic: str, **troubles: Any) -> Any:
+    return dd.from_map(work, range(count), topic=topic, meta=(None, object), label="write", **troubles)
+
+
+def released(client: Client) -> bool:
+    """Tell whether nothing of what was computed is held, soon (a worker may still be importing)."""
+    for _ in range(600):
+        if not client.futures and not client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.parametrize("in_flight", [1, 3, 100])
+def test_every_partition_once(client: Client, in_flight: int) -> None:
+    topic = f"once-{in_flight}"
+    got = list(outcomes(lazy(17, topic), range(17), client, in_flight, topic))
+    assert sorted((p, r["square"]) for p, r in got) == [(p, p**2) for p in range(17)]
+    assert released(client)
+        dict(client.futures),
+        client.run_on_scheduler(
+            lambda dask_scheduler: {k: (str(t), [str(x) for x in t.who_wants]) for k, t in dask_scheduler.tasks.items()}
+        ),
+    )
+
+
+def test_only_the_partitions_asked_for(client: Client) -> None:
+    wanted = [3, 4, 11, 16]
+    got = dict(outcomes(lazy(17, "some"), wanted, client, 8, "some"))
+    assert got == {p: {"square": p**2} for p in wanted}
+    assert dict(outcomes(lazy(17, "none"), [], client, 8, "none")) == {}
+
+
+def test_no_more_than_the_window_is_submitted(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    persist, submitted, received, held = client.persist, [], [], []
+
+    def counted(collection: Any, **options: Any) -> Any:
+        submitted.append(collection.npartitions)
+        held.append(sum(submitted) - len(received))
+        return persist(collection, **options)
+
+    monkeypatch.setattr(client, "persist", counted)
+    for outcome in outcomes(lazy(40, "window"), range(40), client, 8, "window"):
+        received.append(outcome)
+    assert len(received) == sum(submitted) == 40
+    assert max(held) == 8
+    assert len(submitted) == 20  # refilled a quarter at a time
+
+
+def test_a_partition_that_fails_fails_alone(client: Client) -> None:
+    got = dict(outcomes(lazy(12, "fail", failing=(0, 7)), range(12), client, 6, "fail"))
+    assert sorted(got) == list(range(12))
+    assert {p: str(r) for p, r in got.items() if not isinstance(r, dict)} == {0: "no 0", 7: "no 7"}
+    assert all(isinstance(got[p], ValueError) for p in (0, 7))
+
+
+def test_who_stops_early_leaves_nothing_behind(client: Client) -> None:
+    running = outcomes(lazy(30, "early"), range(30), client, 4, "early")
+    assert len([next(running) for _ in range(5)]) == 5
+    running.close()  # type: ignore[attr-defined]
+    assert released(client)
+        dict(client.futures),
+        client.run_on_scheduler(
+            lambda dask_scheduler: {k: (str(t), [str(x) for x in t.who_wants]) for k, t in dask_scheduler.tasks.items()}
+        ),
+    )
+
+
+def test_a_partition_that_kills_its_worker_is_found_alone(client: Client) -> None:
+    got = list(outcomes(lazy(12, "kill", killing=(5,), failing=(2,)), range(12), client, 12, "kill"))
+    assert sorted(p for p, _ in got) == list(range(12))
+    results = dict(got)
+    assert isinstance(results[5], KilledWorker)
+    assert isinstance(results[2], ValueError)
+    others = [p for p in range(12) if p not in (2, 5)]
+    assert {p: results[p] for p in others} == {p: {"square": p**2} for p in others}
+    assert released(client)
+        dict(client.futures),
+        client.run_on_scheduler(
+            lambda dask_scheduler: {k: (str(t), [str(x) for x in t.who_wants]) for k, t in dask_scheduler.tasks.items()}
+        ),
+    )
