@@ -101,15 +101,14 @@ def _new_room(n: int) -> Room:
 
 
 @jit()
-def _filters(steps: int) -> np.ndarray:
-    """Return the taps at r/steps and at 2 r/steps (less its integer part), shape (2, steps, TAPS)."""
-    taps = np.zeros((2, steps, TAPS), np.float32)
-    if steps == 1:  # the samples are the grid
-        taps[0, 0, BEFORE] = float32(1)
-        taps[1, 0, BEFORE] = float32(1)
-        return taps
-    for k in range(2):
+def filters(steps: int, harmonics: int) -> np.ndarray:
+    """Return the taps at k r/steps (less its integer part) for k = 1 … `harmonics`, shape (harmonics, steps, TAPS)."""
+    taps = np.zeros((harmonics, steps, TAPS), np.float32)
+    for k in range(harmonics):
         for r in range(steps):
+            if steps == 1:  # the samples are the grid
+                taps[k, r, BEFORE] = float32(1)
+                continue
             x = (k + 1) * r / steps
             x -= np.floor(x)
             for j in range(TAPS):
@@ -118,16 +117,39 @@ def _filters(steps: int) -> np.ndarray:
     return taps
 
 
+@jit()
+def steps_per_sample(df: float, baseline: float) -> int:
+    """Return how many grid steps lie between two samples of the sums of a light curve."""
+    return min(max(int(1.0 / (FINENESS * df * baseline)), 1), MOST_STEPS)
+
+
 @jit(fastmath={"contract"})
-def _phases(room: Room, n: int, spacing: float, run: int, steps: int, gain: np.ndarray) -> None:
-    """Set what does not change from group to group: gains of the strengths, turns from lane to lane."""
-    time = room.curve.time
+def gains(time: np.ndarray, n: int, spacing: float, steps: int, gain: np.ndarray, out: np.ndarray) -> None:
+    """Write the factors of the strengths that undo the damping of the interpolation."""
     for i in range(n):
         x = (time[i] * spacing / _REACH) ** 2
         g = 0.0
         for j in range(gain.size):
             g = g * x + gain[j]
-        room.gain[i] = g if steps > 1 else 1.0
+        out[i] = g if steps > 1 else 1.0
+
+
+@jit(fastmath={"contract"})
+def strengths(
+    time: np.ndarray, amplitude: np.ndarray, gain: np.ndarray, n: int, frequency: float, out: np.ndarray
+) -> None:
+    """Write real and imaginary parts of ``amplitude gain exp(2πi frequency time)``, shape (2, n)."""
+    for i in range(n):
+        c, s = exact.cos_sin(time[i] * frequency)
+        a = amplitude[i] * gain[i]
+        out[0, i] = a * c
+        out[1, i] = a * s
+
+
+@jit(fastmath={"contract"})
+def _turns(room: Room, n: int, spacing: float, run: int) -> None:
+    """Set the turns from lane to lane, which do not change from group to group."""
+    time = room.curve.time
     for l in range(WIDTH):
         lag = l * run * spacing
         for i in range(n):
@@ -138,31 +160,22 @@ def _phases(room: Room, n: int, spacing: float, run: int, steps: int, gain: np.n
             room.turn2[i * ROW + l + WIDTH] = 2.0 * c * s
 
 
-@jit(fastmath={"contract"})
-def _strengths(room: Room, n: int, amplitude: np.ndarray, frequency: float) -> None:
-    for i in range(n):
-        c, s = exact.cos_sin(room.curve.time[i] * frequency)
-        a = amplitude[i] * room.gain[i]
-        room.strength[0, i] = a * c
-        room.strength[1, i] = a * s
-
-
 @jit()
 def _samples(
     room: Room, plan: nufft.Plan, n: int, fmin: float, spacing: float, first: int, floating_mean: bool
 ) -> None:
     """Set the sums at sample `first` − BEFORE (of lane 0) and the following, and at twice the frequencies."""
     rows = TRANSFORM // 2
-    points, grid = room.points, room.grid
+    points, grid, time, gain = room.points, room.grid, room.curve.time, room.gain
     middle = fmin + (first - BEFORE + rows // 2) * spacing
-    _strengths(room, n, room.curve.strength, middle)
+    strengths(time, room.curve.strength, gain, n, middle, room.strength)
     nufft.transform(plan, points, room.strength, room.turn, n, grid, room.data, 0)
     if floating_mean:
-        _strengths(room, n, room.curve.weight, middle)
+        strengths(time, room.curve.weight, gain, n, middle, room.strength)
         nufft.transform(plan, points, room.strength, room.turn, n, grid, room.window, 0)
     for half in range(2):
         middle = 2.0 * fmin + (2 * first - BEFORE + rows // 2 + half * rows) * spacing
-        _strengths(room, n, room.curve.weight, middle)
+        strengths(time, room.curve.weight, gain, n, middle, room.strength)
         nufft.transform(plan, points, room.strength, room.turn2, n, grid, room.window2, half * rows)
 
 
@@ -265,16 +278,17 @@ def _scan(
     masked: np.ndarray,
 ) -> None:
     """Pass the powers of one light curve, in order, to `peaks.tile`."""
-    steps = min(max(int(1.0 / (FINENESS * df * baseline)), 1), MOST_STEPS)
+    steps = steps_per_sample(df, baseline)
     spacing = steps * df
     samples = (size + steps - 1) // steps
     longest = (TRANSFORM // 2 - BLOCK) * WIDTH
     groups = (samples + longest - 1) // longest
     run = (samples + groups * WIDTH - 1) // (groups * WIDTH)
     run = (run + BLOCK - 1) // BLOCK * BLOCK
-    taps = _filters(steps)
+    taps = filters(steps, 2)
     nufft.locate(room.points, room.curve.time[:n], spacing, TRANSFORM)
-    _phases(room, n, spacing, run, steps, tables.gain)
+    gains(room.curve.time, n, spacing, steps, tables.gain, room.gain)
+    _turns(room, n, spacing, run)
     for first in range(0, samples, run * WIDTH):
         _samples(room, tables.plan, n, fmin, spacing, first, floating_mean)
         _group(room, taps, run, steps, floating_mean)
