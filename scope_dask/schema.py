@@ -264,7 +264,7 @@ DMDT = Column(
 FOURIER = ("power", "BIC", "a", "b", "amp", "phi0", *(f"rel{k}{i}" for i in range(1, 5) for k in ("amp", "phi")))
 
 _FOURIER_SOURCE = "Simon & Lee 1981; order by BIC, Schwarz 1978"
-_RAW = "named after amplitude and phase, but holds a coefficient, as the tables that SCoPe 0.9.5 made (`fourier: raw`)"
+_RAW = "raw, the default, as SCoPe 0.9.5: a coefficient, not the amplitude or phase that the name says"
 
 
 def _fourier_columns(algorithm: str) -> list[Column]:
