@@ -16,5 +16,5 @@ def shared_data() -> Path:
     """The folder of third-party data beside the checkout (``SCOPE_DASK_DATA`` overrides it)."""
     path = Path(os.environ.get("SCOPE_DASK_DATA") or Path(__file__).parents[2] / "shared" / "data")
     if not path.is_dir():
-        pytest.skip(f"the real light curves are not here ({path.name} folder absent); set SCOPE_DASK_DATA to run this test")
+        pytest.skip(f"the real light curves are not here (no folder {path.name}); set SCOPE_DASK_DATA to run this test")
     return path

@@ -28,8 +28,7 @@ def field() -> tuple[SimulationOptions, pd.DataFrame, pd.DataFrame]:
     """(options, light curves, truth) of 1,500 light curves."""
     options = SimulationOptions(n_light_curves=1500, light_curves_per_partition=500)
     return options, *(
-        t.compute(scheduler="sync").reset_index(drop=True)
-        for t in (simulate_sources(options), truth(options))
+        t.compute(scheduler="sync").reset_index(drop=True) for t in (simulate_sources(options), truth(options))
     )
 
 
@@ -69,9 +68,7 @@ def test_options_outside_their_range(option: dict[str, object], message: str) ->
 
 
 def test_options_from_yaml_types_are_equal_hashable_and_picklable() -> None:
-    plain = SimulationOptions(
-        n_points=[80, 300, 700], class_fractions=dict(SimulationOptions().class_fractions)
-    )  # type: ignore[arg-type]
+    plain = SimulationOptions(n_points=[80, 300, 700], class_fractions=dict(SimulationOptions().class_fractions))  # type: ignore[arg-type]
     assert plain == SimulationOptions() == pickle.loads(pickle.dumps(plain))
     assert hash(plain) == hash(SimulationOptions())
     assert tokenize(plain) == tokenize(SimulationOptions()) != tokenize(SimulationOptions(seed=2))
@@ -144,9 +141,7 @@ def test_projection_reaches_the_simulation() -> None:
 def test_truth_is_aligned_with_the_light_curves() -> None:
     options = SimulationOptions(**SMALL)  # type: ignore[arg-type]
     for i in range(3):
-        part, known = (
-            t.partitions[i].compute(scheduler="sync") for t in (simulate_sources(options), truth(options))
-        )
+        part, known = (t.partitions[i].compute(scheduler="sync") for t in (simulate_sources(options), truth(options)))
         assert part["_id"].tolist() == known["_id"].tolist()
         assert [len(x) for x in part["hjd"]] == known["n_points"].tolist()
 
@@ -239,9 +234,7 @@ def test_magnitudes_stay_in_their_range_and_variables_are_detectable(field: tupl
 
 def test_classes_come_in_their_fractions(field: tuple) -> None:
     options, _, _ = field
-    many = (
-        truth(SimulationOptions(n_light_curves=30_000)).compute(scheduler="sync").drop_duplicates("star_id")
-    )
+    many = truth(SimulationOptions(n_light_curves=30_000)).compute(scheduler="sync").drop_duplicates("star_id")
     found = many["class_label"].value_counts(normalize=True)
     for name, fraction in options.class_fractions:
         assert found[name] == pytest.approx(fraction, abs=5 * np.sqrt(fraction / len(many)))

@@ -45,9 +45,7 @@ def test_philox_gives_the_known_answers(counter: list[int], key: list[int], word
 
 def test_draws_are_uniform_and_differ_by_stream() -> None:
     numbers, key = np.arange(2000, dtype=np.uint64), (np.uint64(3), np.uint64(4))
-    star, curve = (
-        randomness.draws(key, numbers, stream, 3) for stream in (randomness.STAR, randomness.CURVE)
-    )
+    star, curve = (randomness.draws(key, numbers, stream, 3) for stream in (randomness.STAR, randomness.CURVE))
     for column in star.T:
         assert stats.kstest(column, "uniform").pvalue > 1e-4
     correlation = np.corrcoef(np.hstack([star, curve]).T) - np.eye(24)
@@ -66,9 +64,7 @@ def test_scatter_of_constant_stars_is_their_error() -> None:
 
 
 def test_errors_grow_with_magnitude() -> None:
-    curves = LightCurves.from_frame(
-        simulate_sources(SimulationOptions()).partitions[0].compute(scheduler="sync")
-    )
+    curves = LightCurves.from_frame(simulate_sources(SimulationOptions()).partitions[0].compute(scheduler="sync"))
     for magnitude, low, high in ((14.5, 0.010, 0.015), (18, 0.02, 0.03), (20.5, 0.15, 0.22)):
         near = np.abs(curves.mag - magnitude) < 0.15
         assert low < np.median(curves.magerr[near]) < high

@@ -135,9 +135,7 @@ class Manifest:
             content = json.loads(text)
             version = content.pop("format")
             if version > MANIFEST_FORMAT:
-                raise ModelError(
-                    f"{where} has format {version}, this version reads up to {MANIFEST_FORMAT}: update it"
-                )
+                raise ModelError(f"{where} has format {version}, this version reads up to {MANIFEST_FORMAT}: update it")
             names = tuple(content.pop("features"))
             imputation, scaling = content.pop("imputation"), content.pop("scaling")
             content["preparation"] = Preparation(
@@ -176,9 +174,7 @@ class Model:
     def fourier_features(self) -> list[str]:
         """The features of the model whose contents differ between raw and documented Fourier columns."""
         kinds = tuple(f"f1_{name}" for name in FOURIER if name.startswith(("amp", "phi", "rel")))
-        return [
-            f for f in self.preparation.features if f in kinds or f.startswith(tuple(f"{k}_" for k in kinds))
-        ]
+        return [f for f in self.preparation.features if f in kinds or f.startswith(tuple(f"{k}_" for k in kinds))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,9 +271,7 @@ def _read(file: Path) -> Model:
     manifest = read_manifest(file)
     read_checked(str(file), manifest.sha256)
     absolute = str(file.resolve())
-    return Model(
-        absolute, manifest.sha256, manifest.tag, manifest.algorithm, manifest.preparation, manifest.fourier
-    )
+    return Model(absolute, manifest.sha256, manifest.tag, manifest.algorithm, manifest.preparation, manifest.fourier)
 
 
 def manifest_path(model: Path) -> Path:
@@ -301,9 +295,7 @@ def read_manifest(model: Path) -> Manifest:
         )
     manifest = Manifest.from_json(path.read_text(encoding="utf-8"), str(path))
     if manifest.algorithm not in ALGORITHMS:
-        raise ModelError(
-            f"{path} is of a model of kind {manifest.algorithm!r}; expected {' or '.join(ALGORITHMS)}"
-        )
+        raise ModelError(f"{path} is of a model of kind {manifest.algorithm!r}; expected {' or '.join(ALGORITHMS)}")
     return manifest
 
 

@@ -67,8 +67,7 @@ def score_partition(partition: pd.DataFrame, models: Models) -> pd.DataFrame:
     out = pd.concat([partition[carried(partition)], pd.DataFrame(scored, index=partition.index)], axis=1)
     ids = partition["_id"].to_numpy() if unscored else np.empty(0, np.int64)
     reasons = {
-        row: f"a feature is missing that is not imputed by the models {', '.join(t)}"
-        for row, t in unscored.items()
+        row: f"a feature is missing that is not imputed by the models {', '.join(t)}" for row, t in unscored.items()
     }
     return tally.note(out, set_aside=[(ids[row], reasons[row]) for row in sorted(reasons)])
 

@@ -106,15 +106,11 @@ class SimulationOptions:
         _integer("seed", self.seed, 0, 2**32 - 1)
         _integer("field", self.field, 1, 1889)
         if 889 < self.field < 1001:
-            raise OptionError(
-                f"field is {self.field}, expected 1 to 889 or 1001 to 1889: choose one of these"
-            )
+            raise OptionError(f"field is {self.field}, expected 1 to 889 or 1001 to 1889: choose one of these")
 
     def _check_ranges(self) -> None:
         if len(self.n_points) != 3:
-            raise OptionError(
-                f"n_points has {len(self.n_points)} values, expected 3: the 10th, 50th, 90th percentile"
-            )
+            raise OptionError(f"n_points has {len(self.n_points)} values, expected 3: the 10th, 50th, 90th percentile")
         for value in self.n_points:
             _integer("n_points", value, 1, 10**6)
         if list(self.n_points) != sorted(self.n_points):

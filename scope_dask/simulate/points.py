@@ -58,9 +58,7 @@ def make_points(
     for i in range(curves.number.size):
         choose_exposures(key, curves, survey, i, exposures)
         part = slice(offsets[i], offsets[i + 1])
-        _measure(
-            key, curves, survey, spoiled, i, exposures, hjd[part], mag[part], magerr[part], catflags[part]
-        )
+        _measure(key, curves, survey, spoiled, i, exposures, hjd[part], mag[part], magerr[part], catflags[part])
 
 
 @jit()
@@ -157,9 +155,7 @@ def variation(key: Key, curves: Curves, i: int, elapsed: float) -> float:
         return 0.0
     phase = elapsed / curves.period[i] + curves.phase[i]
     if shape == ECLIPSES:
-        return curves.amplitude[i] * eclipses(
-            phase, parameters[0], parameters[1], parameters[2], parameters[3]
-        )
+        return curves.amplitude[i] * eclipses(phase, parameters[0], parameters[1], parameters[2], parameters[3])
     if shape == CONTACT:
         return curves.amplitude[i] * contact(phase, parameters[0], parameters[1])
     factor = 1.0

@@ -78,7 +78,5 @@ def draws(key: Key, numbers: np.ndarray, stream: np.uint64, blocks: int) -> np.n
     out = np.empty((numbers.size, 4 * blocks))
     for k in range(numbers.size):
         for i in range(blocks):
-            out[k, 4 * i], out[k, 4 * i + 1], out[k, 4 * i + 2], out[k, 4 * i + 3] = draw(
-                key, numbers[k], stream, i
-            )
+            out[k, 4 * i], out[k, 4 * i + 1], out[k, 4 * i + 2], out[k, 4 * i + 3] = draw(key, numbers[k], stream, i)
     return out

@@ -57,9 +57,7 @@ _NO_PERIOD = (np.nan, np.nan)
 _SAME = (1.0, 1.0, 1.0)
 
 CLASSES: dict[str, StarClass] = {
-    "RR Lyrae ab": StarClass(
-        SAWTOOTH, (0.4, 0.9), (0.5, 1.3), (1.0, 0.72, 0.57), (0.1, 0.4), ((0.75, 0.92),)
-    ),
+    "RR Lyrae ab": StarClass(SAWTOOTH, (0.4, 0.9), (0.5, 1.3), (1.0, 0.72, 0.57), (0.1, 0.4), ((0.75, 0.92),)),
     "RR Lyrae c": StarClass(SAWTOOTH, (0.2, 0.45), (0.3, 0.6), (1.0, 0.7, 0.55), (0.0, 0.3), ((0.1, 0.3),)),
     "EA": StarClass(
         ECLIPSES,
@@ -69,13 +67,9 @@ CLASSES: dict[str, StarClass] = {
         (0.2, 1.2),
         ((0.03, 0.12), (0.1, 0.95), (0.0, 0.4), (-0.02, 0.02)),
     ),
-    "EW": StarClass(
-        CONTACT, (0.25, 0.6), (0.15, 0.8), (1.0, 0.97, 0.95), (0.3, 1.1), ((0.2, 0.7), (0.0, 0.25))
-    ),
+    "EW": StarClass(CONTACT, (0.25, 0.6), (0.15, 0.8), (1.0, 0.97, 0.95), (0.3, 1.1), ((0.2, 0.7), (0.0, 0.25))),
     "sinusoidal": StarClass(SAWTOOTH, (0.1, 50.0), (0.08, 0.6), (1.0, 0.9, 0.8), (0.2, 1.3), ((0.0, 0.0),)),
-    "LPV": StarClass(
-        SAWTOOTH, (80.0, 500.0), (0.6, 5.0), (1.0, 0.85, 0.7), (1.0, 1.6), ((0.1, 0.4), (0.05, 0.2))
-    ),
+    "LPV": StarClass(SAWTOOTH, (80.0, 500.0), (0.6, 5.0), (1.0, 0.85, 0.7), (1.0, 1.6), ((0.1, 0.4), (0.05, 0.2))),
     "irregular": StarClass(WALK, _NO_PERIOD, (0.15, 1.2), (1.0, 0.9, 0.8), (0.3, 1.3), ((10.0, 150.0),)),
     "non-variable": StarClass(CONSTANT, _NO_PERIOD, (np.nan, np.nan), _SAME, (0.2, 1.3), ()),
 }
@@ -134,9 +128,7 @@ def curves(options: SimulationOptions, numbers: np.ndarray) -> Curves:
     u = draws(key(options), star.astype(np.uint64), STAR, 3)
     kind = _kind(options, u[:, 0])
     amplitude_g = _between(_column("amplitude", kind), u[:, 2], log=True)
-    amplitude = np.nan_to_num(
-        amplitude_g * np.array([CLASSES[c].by_filter for c in CLASS_LABELS])[kind, band - 1]
-    )
+    amplitude = np.nan_to_num(amplitude_g * np.array([CLASSES[c].by_filter for c in CLASS_LABELS])[kind, band - 1])
     ra, dec = sky(options.field, rc, u[:, 10], u[:, 11])
     return Curves(
         number=numbers.astype(np.uint64),
@@ -197,9 +189,7 @@ def _mean_mag(
     return np.clip(red + colour * np.array([1.0, 0.0, -0.3])[band - 1], bright, faint)
 
 
-def _n_points(
-    options: SimulationOptions, numbers: np.ndarray, band: np.ndarray, rc: np.ndarray
-) -> np.ndarray:
+def _n_points(options: SimulationOptions, numbers: np.ndarray, band: np.ndarray, rc: np.ndarray) -> np.ndarray:
     """Return numbers of points: log-normal with two widths, at most the usable exposures."""
     u = draws(key(options), numbers.astype(np.uint64), CURVE, 1)
     z = np.sqrt(-2.0 * np.log(u[:, 0])) * np.cos(2.0 * np.pi * u[:, 1])

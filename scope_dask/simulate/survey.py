@@ -65,9 +65,7 @@ def field_centre(field: int) -> tuple[float, float]:
         dec = _FIRST_ROW_DEC + _ROW_PITCH * row
         size = int(np.ceil(53.2 * np.cos(np.radians(max(abs(dec) - 2.0, 0.0)))))
         if index < size:
-            return (index + 0.5 + 0.5 * shifted) * 360.0 / size % 360.0, min(
-                dec + 0.5 * _ROW_PITCH * shifted, 86.0
-            )
+            return (index + 0.5 + 0.5 * shifted) * 360.0 / size % 360.0, min(dec + 0.5 * _ROW_PITCH * shifted, 86.0)
         index -= size
     raise OptionError(f"field is {field}, expected 1 to 889 or 1001 to 1889")
 

@@ -85,14 +85,10 @@ def truth(options: SimulationOptions) -> Any:
 def _from_map(function: Any, options: SimulationOptions, schema: Schema, label: str) -> Any:
     # Our strings already are Arrow-backed: the conversion would only add a task and another missing value.
     with dask.config.set({"dataframe.convert-string": False}):
-        return dd.from_map(
-            function, range(options.npartitions), args=[options], meta=schema.empty(), label=label
-        )
+        return dd.from_map(function, range(options.npartitions), args=[options], meta=schema.empty(), label=label)
 
 
-def source_partition(
-    number: int, options: SimulationOptions, columns: list[str] | None = None
-) -> pd.DataFrame:
+def source_partition(number: int, options: SimulationOptions, columns: list[str] | None = None) -> pd.DataFrame:
     """Return partition `number` of the light curves, or some `columns` of it."""
     wanted = SIMULATED.names if columns is None else columns
     drawn = curves(options, _numbers(number, options))
@@ -102,9 +98,7 @@ def source_partition(
     return pd.DataFrame({name: data[name] for name in wanted}, index=pd.RangeIndex(len(drawn.number)))
 
 
-def truth_partition(
-    number: int, options: SimulationOptions, columns: list[str] | None = None
-) -> pd.DataFrame:
+def truth_partition(number: int, options: SimulationOptions, columns: list[str] | None = None) -> pd.DataFrame:
     """Return partition `number` of the truth, or some `columns` of it."""
     drawn = curves(options, _numbers(number, options))
     labels = pd.Series(np.array(CLASS_LABELS, dtype=object)[drawn.kind])
@@ -157,9 +151,7 @@ def label_table(truth_frame: pd.DataFrame) -> pd.DataFrame:
 
 def _numbers(number: int, options: SimulationOptions) -> np.ndarray:
     start = number * options.light_curves_per_partition
-    return np.arange(
-        start, min(start + options.light_curves_per_partition, options.n_light_curves), dtype=np.int64
-    )
+    return np.arange(start, min(start + options.light_curves_per_partition, options.n_light_curves), dtype=np.int64)
 
 
 def _identifier(options: SimulationOptions, drawn: Curves) -> np.ndarray:

@@ -96,9 +96,7 @@ def unique_ids(frame: pd.DataFrame, where: str) -> np.ndarray:
     ids = frame["_id"].to_numpy(dtype=np.int64)
     values, counts = np.unique(ids, return_counts=True)
     if (counts > 1).any():
-        raise SchemaError(
-            f"{where} has {values[counts > 1][0]} in {counts.max()} rows; expected every _id once"
-        )
+        raise SchemaError(f"{where} has {values[counts > 1][0]} in {counts.max()} rows; expected every _id once")
     return ids
 
 
@@ -233,9 +231,7 @@ def split(
         stars = stars[np.argsort(place[stars])]
         # 0.1 × 30 is a little more than 3: without the subtraction it would be rounded up to 4.
         n_test = min(math.ceil(options.test_size * len(stars) - 1e-9), len(stars) - 2)
-        n_val = min(
-            max(math.ceil(options.val_size * (len(stars) - n_test) - 1e-9), 1), len(stars) - n_test - 1
-        )
+        n_val = min(max(math.ceil(options.val_size * (len(stars) - n_test) - 1e-9), 1), len(stars) - n_test - 1)
         part[stars[:n_test]] = 2
         part[stars[n_test : n_test + n_val]] = 1
     return {name: np.flatnonzero(part[codes] == k) for k, name in enumerate(PARTS)}
@@ -287,9 +283,7 @@ def fit_preparation(values: np.ndarray, names: tuple[str, ...], options: Trainin
         strategy = options.imputation_of.get(name, options.imputation)
         known = values[~np.isnan(values[:, k]), k]
         if not len(known) and strategy != "zero":
-            raise UsageError(
-                f"the feature {name} has no value in any training row: leave it out of the features"
-            )
+            raise UsageError(f"the feature {name} has no value in any training row: leave it out of the features")
         imputation.append(_imputed(known, strategy))
         if options.scaling != "none":
             low, width = _scaled(known, options.scaling) if len(known) else (0.0, 0.0)
@@ -343,9 +337,7 @@ class TrainingSet:
         return np.flatnonzero(self.targets[tag].notna().to_numpy() & ~unusable)
 
 
-def assemble(
-    features: pd.DataFrame, labels: Any, options: TrainingOptions, groups: Any = None
-) -> TrainingSet:
+def assemble(features: pd.DataFrame, labels: Any, options: TrainingOptions, groups: Any = None) -> TrainingSet:
     """Match features, labels and stars, and sort by ``_id``: nothing depends on the order they came in.
 
     Raises

@@ -68,9 +68,7 @@ def confusion(labels_true: Any, labels_pred: Any) -> pd.DataFrame:
     """
     true, predicted = (pd.Series(np.asarray(x, dtype=object)) for x in (labels_true, labels_pred))
     if len(true) != len(predicted):
-        raise UsageError(
-            f"there are {len(true)} labels and {len(predicted)} predictions; expected one of each a row"
-        )
+        raise UsageError(f"there are {len(true)} labels and {len(predicted)} predictions; expected one of each a row")
     names = sorted({str(v) for v in (*true.dropna(), *predicted.dropna())})
     table = pd.crosstab(true, predicted).reindex(index=names, columns=names, fill_value=0)
     return table.rename_axis(index="true", columns="predicted")

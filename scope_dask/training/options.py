@@ -103,6 +103,4 @@ class TrainingOptions:
 def one_of(option: str, value: str, known: tuple[str, ...]) -> None:
     """Raise OptionError if `value` is not among the `known` ones."""
     if value not in known:
-        raise OptionError(
-            f"{option} is {value!r}{nearest(str(value), known)}; expected one of {', '.join(known)}"
-        )
+        raise OptionError(f"{option} is {value!r}{nearest(str(value), known)}; expected one of {', '.join(known)}")

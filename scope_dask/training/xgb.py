@@ -97,9 +97,7 @@ class TrainedModel:
 
 def _write(path: Path, content: bytes) -> None:
     """Write a file that is there whole or not at all."""
-    with tempfile.NamedTemporaryFile(
-        dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", delete=False
-    ) as file:
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", delete=False) as file:
         try:
             file.write(content)
             file.flush()
@@ -184,9 +182,7 @@ def check_tag(tag: str) -> str:
         If it cannot.
     """
     if not re.fullmatch(r"[^\s./\\][^/\\\0]*", tag):
-        raise OptionError(
-            f"{tag!r} cannot name a model file: no slashes, and no dot or space at its beginning"
-        )
+        raise OptionError(f"{tag!r} cannot name a model file: no slashes, and no dot or space at its beginning")
     return tag
 
 
@@ -285,10 +281,7 @@ def boost(
         "seed": options.random_state,
         "nthread": options.n_jobs,
         "verbosity": 0,
-        **{
-            k: getattr(options, k)
-            for k in ("max_depth", "min_child_weight", "eta", "subsample", "colsample_bytree")
-        },
+        **{k: getattr(options, k) for k in ("max_depth", "min_child_weight", "eta", "subsample", "colsample_bytree")},
     }
     stop = xgboost.callback.EarlyStopping(
         rounds=options.early_stopping_rounds, maximize=options.eval_metric == "auc", save_best=True

@@ -70,9 +70,7 @@ def models(folder: Path) -> Models:
     return load_models(folder)
 
 
-def test_scores_of_a_saved_model_are_those_of_the_trained_one(
-    trained: dict[str, TrainedModel], models: Models
-) -> None:
+def test_scores_of_a_saved_model_are_those_of_the_trained_one(trained: dict[str, TrainedModel], models: Models) -> None:
     frame = simulate(seed=3)
     out = scores(frame, models)
     assert list(out.columns) == ["_id", "ra", "filter", "rr lyr_xgb", "vnv_xgb"]
@@ -172,9 +170,7 @@ def _cache_size() -> int:
 def test_missing_features_are_told_before_anything_runs(models: Models) -> None:
     frame = simulate(10).drop(columns=["wstd", f"period_{SUFFIX}"])
     lazy = dd.from_pandas(frame, npartitions=2)
-    message = (
-        r"the model 'rr lyr' needs columns .*\(so do 1 others\): period_ELS_ECE_EAOV.*, wstd.*compute them"
-    )
+    message = r"the model 'rr lyr' needs columns .*\(so do 1 others\): period_ELS_ECE_EAOV.*, wstd.*compute them"
     with pytest.raises(ModelError, match=message):
         scores(lazy, models)
     with pytest.raises(ModelError, match=message):
@@ -252,9 +248,7 @@ def test_manifest_round_trip(folder: Path, trained: dict[str, TrainedModel]) -> 
         (lambda m: m.unlink(), "holds no models; expected files"),
     ],
 )
-def test_broken_models_are_told(
-    trained: dict[str, TrainedModel], tmp_path: Path, damage: Any, message: str
-) -> None:
+def test_broken_models_are_told(trained: dict[str, TrainedModel], tmp_path: Path, damage: Any, message: str) -> None:
     damage(trained["vnv"].save(tmp_path, WHEN))
     with pytest.raises(ModelError, match=message):
         load_models(tmp_path)
@@ -272,9 +266,7 @@ def test_absent_models_are_told(tmp_path: Path) -> None:
         load_models([])
 
 
-def test_a_model_that_changes_after_loading_is_refused(
-    trained: dict[str, TrainedModel], tmp_path: Path
-) -> None:
+def test_a_model_that_changes_after_loading_is_refused(trained: dict[str, TrainedModel], tmp_path: Path) -> None:
     path = trained["vnv"].save(tmp_path, WHEN)
     models = load_models(path)
     path.write_bytes(trained["rr lyr"].content)

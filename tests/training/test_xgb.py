@@ -44,9 +44,7 @@ SUFFIX = "ELS_ECE_EAOV"
 FEW = TrainingOptions(features=("skew", f"period_{SUFFIX}", "wstd", "iqr"), num_boost_round=40)
 
 
-def simulate(
-    n: int = 600, seed: int = 1, missing: float = 0.02
-) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
+def simulate(n: int = 600, seed: int = 1, missing: float = 0.02) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
     """Return (features, labels, star of each row): three classes that differ in period and in the spread."""
     rng = np.random.default_rng(seed)
     names = feature_schema((SUFFIX,)).without("dmdt").names
@@ -135,9 +133,7 @@ def test_a_row_without_a_star_is_its_own() -> None:
 def test_split_keeps_stars_together_and_the_share_of_members(data: st.DataObject) -> None:
     n = data.draw(st.integers(30, 200))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
-    options = TrainingOptions(
-        test_size=data.draw(st.sampled_from([0.0, 0.1, 0.3])), random_state=int(rng.integers(99))
-    )
+    options = TrainingOptions(test_size=data.draw(st.sampled_from([0.0, 0.1, 0.3])), random_state=int(rng.integers(99)))
     groups = np.array([f"star {k}" for k in rng.integers(0, n // 2, n)], dtype=object)
     kind = {name: rng.random() < 0.3 for name in set(groups)} | {groups[0]: True, groups[-1]: False}
     y = np.array([float(kind[g]) for g in groups])
@@ -190,9 +186,7 @@ def test_imputation_and_scaling_values() -> None:
     assert prepared.offset == (1.0, 4.0, 5.0, 0.0)
     assert prepared.scale == (5.0, 4.0, 1.0, 1.0)
     given = np.array([[np.nan, np.nan, 6.0, 1e300]])
-    np.testing.assert_array_equal(
-        prepared.apply(given), [[np.float32(0.2), 0.5, 1.0, np.finfo(np.float32).max]]
-    )
+    np.testing.assert_array_equal(prepared.apply(given), [[np.float32(0.2), 0.5, 1.0, np.finfo(np.float32).max]])
     robust = fit_preparation(values[:, :2], names[:2], TrainingOptions(scaling="median_std"))
     assert robust.offset == (2.0, 6.0)
     assert robust.scale == (np.std([1.0, 2.0, 6.0]), 2.0)
@@ -357,9 +351,7 @@ def test_reading_a_training_table(tmp_path: Path) -> None:
     frame, labels, _ = simulate(20)
     whole = frame.merge(labels, on="_id").rename(columns={"_id": "ztf_id"})
     table = pa.Table.from_pandas(whole).append_column("dmdt", pa.array([[1.0, 2.0]] * 20))
-    table = table.replace_schema_metadata(
-        {**(table.schema.metadata or {}), "scope": json.dumps({"fourier": "raw"})}
-    )
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), "scope": json.dumps({"fourier": "raw"})})
     path = tmp_path / "set" / "part.parquet"
     path.parent.mkdir()
     pq.write_table(table, path)
