@@ -50,15 +50,21 @@ def outcomes(
     try:
         suspects: list[int] = []
         for partition, error in _windows(table, partitions, client, in_flight):
-            if isinstance(error, KilledWorker):
+            outcome = _handed_over(results, partition, error)
+            if isinstance(outcome, KilledWorker):
                 suspects.append(partition)
             else:
-                yield partition, error or results.pop(partition)
+                yield partition, outcome
         for alone in sorted(suspects):
             for partition, error in _windows(table.map_partitions(_again, meta=table._meta), [alone], client, 1):
-                yield partition, error or results.pop(partition)
+                yield partition, _handed_over(results, partition, error)
     finally:
         client.unsubscribe_topic(topic)
+
+
+def _handed_over(results: dict[int, Any], partition: int, error: Exception | None) -> Any:
+    """Return the result of a partition, whatever became of its worker and its task afterwards; else the error."""
+    return results.pop(partition) if error is None or partition in results else error
 
 
 def _again(result: Any) -> Any:

@@ -49,11 +49,6 @@ def test_every_partition_once(client: Client, in_flight: int) -> None:
     got = list(outcomes(lazy(17, topic), range(17), client, in_flight, topic))
     assert sorted((p, r["square"]) for p, r in got) == [(p, p**2) for p in range(17)]
     assert released(client)
-        dict(client.futures),
-        client.run_on_scheduler(
-            lambda dask_scheduler: {k: (str(t), [str(x) for x in t.who_wants]) for k, t in dask_scheduler.tasks.items()}
-        ),
-    )
 
 
 def test_only_the_partitions_asked_for(client: Client) -> None:
@@ -91,11 +86,6 @@ def test_who_stops_early_leaves_nothing_behind(client: Client) -> None:
     assert len([next(running) for _ in range(5)]) == 5
     running.close()  # type: ignore[attr-defined]
     assert released(client)
-        dict(client.futures),
-        client.run_on_scheduler(
-            lambda dask_scheduler: {k: (str(t), [str(x) for x in t.who_wants]) for k, t in dask_scheduler.tasks.items()}
-        ),
-    )
 
 
 def test_a_partition_that_kills_its_worker_is_found_alone(client: Client) -> None:
@@ -107,8 +97,3 @@ def test_a_partition_that_kills_its_worker_is_found_alone(client: Client) -> Non
     others = [p for p in range(12) if p not in (2, 5)]
     assert {p: results[p] for p in others} == {p: {"square": p**2} for p in others}
     assert released(client)
-        dict(client.futures),
-        client.run_on_scheduler(
-            lambda dask_scheduler: {k: (str(t), [str(x) for x in t.who_wants]) for k, t in dask_scheduler.tasks.items()}
-        ),
-    )
