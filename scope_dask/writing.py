@@ -30,7 +30,7 @@ from scope_dask.summary import RunSummary
 from scope_dask.windows import outcomes, report
 
 JOURNAL = "_records.jsonl"
-MANIFEST = "run.json"
+MANIFEST = "_run.json"  # readers of a table at the root pass over names that begin with _
 FILES_PER_FOLDER = 1000
 
 
@@ -47,7 +47,7 @@ class WriteOptions:
     partitions_in_flight : int
         Upper bound of the partitions submitted and not yet finished.
     description : mapping
-        Kept in ``run.json`` and compared when resuming, to name what differs.
+        Kept in ``_run.json`` and compared when resuming, to name what differs.
     metadata : mapping
         Goes into every file, as JSON under the schema metadata key ``scope``, beside ``scope_code_version``.
     """
