@@ -380,6 +380,8 @@ def predict(booster: Any, preparation: Preparation, values: np.ndarray) -> np.nd
     numpy.ndarray, shape (rows,), float32
         NaN where all features are missing, or one that is not imputed.
     """
-    scores = np.array(booster.inplace_predict(preparation.apply(values)), dtype=np.float32)
-    scores[np.isnan(values).all(axis=1) | preparation.incomplete(values)] = np.nan
+    scores = np.full(len(values), np.nan, dtype=np.float32)
+    usable = ~(np.isnan(values).all(axis=1) | preparation.incomplete(values))
+    if usable.any():  # of no rows XGBoost 3.4 makes an array of shape (0, 0)
+        scores[usable] = booster.inplace_predict(preparation.apply(values[usable]))
     return scores
