@@ -1,0 +1,168 @@
+// The statistics in float64 at chosen frequencies: the last word on every candidate. A thread is one frequency of one
+// light curve and takes the points in order, as the CPU's evaluators do (compiled without fused multiply-add).
+#include "common.cuh"
+
+constexpr int THREADS = 32;
+constexpr int CELLS = PHASE_BINS * MAGNITUDE_BINS;
+constexpr int BOX_BINS = 64;
+constexpr double NO_VARIANCE = 1e-12;
+
+__device__ inline double quiet_nan() { return __longlong_as_double(0x7ff8000000000000ll); }
+
+__device__ inline int exact_bin(double x, int n_bins) { return min((int)((x - floor(x)) * n_bins), n_bins - 1); }
+
+extern "C" __global__ void __launch_bounds__(THREADS) exact_entropy(
+    const double* hjd, const double* mag, const i64* offsets, const double* extents, const int* usable, int rescaled,
+    const double* n_log_n, const int* curves, const double* freqs, i64 n_freqs, double* out) {
+    __shared__ u32 memory[CELLS * THREADS];
+    const i64 item = (i64)blockIdx.x * THREADS + threadIdx.x;
+    if (item >= n_freqs) return;
+    out[item] = quiet_nan();
+    const int curve = curves[item];
+    if (!usable[curve]) return;
+    u32* cells = memory + threadIdx.x;
+    for (int c = 0; c < CELLS; c++) cells[c * THREADS] = 0;
+    const double* extent = extents + 4 * curve;
+    for (i64 i = offsets[curve]; i < offsets[curve + 1]; i++) {
+        double y = (mag[i] - extent[2]) / (extent[3] - extent[2]);
+        if (rescaled) y = y * 0.999 + 5e-4;
+        const int m = min((int)(y * MAGNITUDE_BINS), MAGNITUDE_BINS - 1);
+        cells[(exact_bin((hjd[i] - extent[0]) * freqs[item], PHASE_BINS) * MAGNITUDE_BINS + m) * THREADS]++;
+    }
+    double h = 0.0;
+    for (int p = 0; p < PHASE_BINS; p++) {
+        u32 column = 0;
+        for (int m = 0; m < MAGNITUDE_BINS; m++) {
+            const u32 n = cells[(p * MAGNITUDE_BINS + m) * THREADS];
+            h -= n_log_n[n];
+            column += n;
+        }
+        h += n_log_n[column];
+    }
+    out[item] = h / (offsets[curve + 1] - offsets[curve]);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS) exact_aov(const double* hjd, const double* mag,
+                                                                const i64* offsets, const double* extents,
+                                                                const int* usable, const int* curves,
+                                                                const double* freqs, i64 n_freqs, double* out) {
+    __shared__ double mean_memory[PHASE_BINS * THREADS];
+    __shared__ int count_memory[PHASE_BINS * THREADS];
+    const i64 item = (i64)blockIdx.x * THREADS + threadIdx.x;
+    if (item >= n_freqs) return;
+    out[item] = quiet_nan();
+    const int curve = curves[item];
+    if (!usable[curve]) return;
+    const i64 a = offsets[curve], b = offsets[curve + 1];
+    const double start = extents[4 * curve], f = freqs[item];
+    double* means = mean_memory + threadIdx.x;
+    int* counts = count_memory + threadIdx.x;
+    double center = 0.0;
+    for (i64 i = a; i < b; i++) center += mag[i];
+    center /= b - a;
+    for (int p = 0; p < PHASE_BINS; p++) {
+        means[p * THREADS] = 0.0;
+        counts[p * THREADS] = 0;
+    }
+    for (i64 i = a; i < b; i++) {
+        const int p = exact_bin((hjd[i] - start) * f, PHASE_BINS) * THREADS;
+        counts[p]++;
+        means[p] += mag[i] - center;
+    }
+    double s1 = 0.0, s2 = 0.0;
+    for (int p = 0; p < PHASE_BINS * THREADS; p += THREADS) {
+        means[p] /= max(counts[p], 1);
+        s1 += counts[p] * (means[p] * means[p]);
+    }
+    for (i64 i = a; i < b; i++) {
+        const double d = (mag[i] - center) - means[exact_bin((hjd[i] - start) * f, PHASE_BINS) * THREADS];
+        s2 += d * d;
+    }
+    out[item] = (double)(b - a - PHASE_BINS) / (PHASE_BINS - 1) * s1 / s2;
+}
+
+// `facts` as prepare_lombscargle leaves it.
+extern "C" __global__ void __launch_bounds__(THREADS) exact_lombscargle(
+    const double* t, const double* weight, const double* strength, const i64* offsets, const double* facts,
+    int floating_mean, const int* curves, const double* freqs, i64 n_freqs, double* out) {
+    const i64 item = (i64)blockIdx.x * THREADS + threadIdx.x;
+    if (item >= n_freqs) return;
+    out[item] = quiet_nan();
+    const int curve = curves[item];
+    if (!(facts[2 * curve] > 0.0)) return;
+    double yc = 0.0, ys = 0.0, wc = 0.0, ws = 0.0, cc = 0.0, ss = 0.0, cs = 0.0;
+    for (i64 i = offsets[curve]; i < offsets[curve + 1]; i++) {
+        double turn = t[i] * freqs[item], c, s;
+        turn -= rint(turn);
+        sincospi(2.0 * turn, &s, &c);
+        yc += strength[i] * c;
+        ys += strength[i] * s;
+        wc += weight[i] * c;
+        ws += weight[i] * s;
+        cc += weight[i] * c * c;
+        ss += weight[i] * s * s;
+        cs += weight[i] * c * s;
+    }
+    if (floating_mean) {
+        cc -= wc * wc;
+        ss -= ws * ws;
+        cs -= wc * ws;
+    }
+    const double tau = 0.5 * atan2(2.0 * cs, cc - ss), u = cos(tau), v = sin(tau);
+    const double first = u * u * cc + 2.0 * u * v * cs + v * v * ss, second = u * u * ss - 2.0 * u * v * cs + v * v * cc;
+    double p = 0.0;
+    if (first > NO_VARIANCE) p += (u * yc + v * ys) * (u * yc + v * ys) / first;
+    if (second > NO_VARIANCE) p += (u * ys - v * yc) * (u * ys - v * yc) / second;
+    out[item] = facts[2 * curve] * p;
+}
+
+// Box least squares (boxes != 0) or the phase-binned model, from weights in float64; see launch.METHODS.
+extern "C" __global__ void __launch_bounds__(THREADS) exact_boxes(
+    const double* hjd, const double* mag, const double* magerr, const i64* offsets, const double* extents,
+    const int* usable, int boxes, const int* widths, int n_widths, const int* curves, const double* freqs, i64 n_freqs,
+    double* out) {
+    __shared__ double2 memory[BOX_BINS * THREADS];
+    const i64 item = (i64)blockIdx.x * THREADS + threadIdx.x;
+    if (item >= n_freqs) return;
+    out[item] = quiet_nan();
+    const int curve = curves[item], n_bins = boxes ? BOX_BINS : PHASE_BINS;
+    if (!usable[curve]) return;
+    double2* bins = memory + threadIdx.x;
+    const i64 a = offsets[curve], b = offsets[curve + 1];
+    double total = 0.0, mean = 0.0, squares = 0.0, best = 0.0;
+    for (int p = 0; p < n_bins; p++) bins[p * THREADS] = make_double2(0.0, 0.0);
+    for (i64 i = a; i < b; i++) {
+        const double w = 1.0 / (magerr[i] * magerr[i]);
+        total += w;
+        mean += w * (mag[i] - extents[4 * curve + 2]);
+    }
+    mean /= total;
+    for (i64 i = a; i < b; i++) {
+        const double w = 1.0 / (magerr[i] * magerr[i]) / total, y = mag[i] - extents[4 * curve + 2] - mean;
+        double2* bin = bins + exact_bin((hjd[i] - extents[4 * curve]) * freqs[item], n_bins) * THREADS;
+        bin->x += w;
+        bin->y += w * y;
+        squares += w * y * y;
+    }
+    if (!boxes) {
+        for (int p = 0; p < n_bins; p++) {
+            const double2 bin = bins[p * THREADS];
+            if (bin.x > 0.0) best += bin.y * bin.y / bin.x;
+        }
+        out[item] = best / squares;
+        return;
+    }
+    for (int p = 0; p < n_bins; p++) {
+        double w = 0.0, s = 0.0;
+        int width = 0;
+        for (int k = 0; k < n_widths; k++) {
+            for (; width < widths[k]; width++) {
+                w += bins[(p + width) % n_bins * THREADS].x;
+                s += bins[(p + width) % n_bins * THREADS].y;
+            }
+            const double rest = 1.0 - w;
+            if (s > 0.0 && w > 0.0 && rest > 1e-6) best = fmax(best, s * s / (w * rest * rest));
+        }
+    }
+    out[item] = 0.5 * total * best;
+}
