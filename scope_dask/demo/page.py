@@ -1,0 +1,248 @@
+"""The page of a demonstration: tables and figures of everything it found, in one HTML file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from distributed import Client
+
+from scope_dask.config import PipelineOptions
+from scope_dask.demo import html, plots
+from scope_dask.demo.curves import drawn_curves
+from scope_dask.demo.folded import SHOWN, Caption, choose, folded_curve
+from scope_dask.demo.html import Number
+from scope_dask.demo.recovery import ALIAS, MIN_POINTS, MISSED, RATIOS, match_periods
+from scope_dask.demo.results import Recovery, Results
+from scope_dask.diagnostics import PERFORMANCE_REPORT, versions
+from scope_dask.summary import RunSummary
+from scope_dask.training.evaluation import best_class
+
+PAGE = "report.html"
+_TOP_SCORES = 3
+
+
+def write_page(results: Results, client: Client, options: PipelineOptions) -> Path:
+    """Write the page of a demonstration and return its path.
+
+    Parameters
+    ----------
+    results : Results
+    client : distributed.Client
+        Computes the periodograms of the light curves that are shown.
+    options : PipelineOptions
+        Of the main run.
+    """
+    sections = {
+        "summary": ("Summary", _summary(results)),
+        "recovery": ("Period recovery", _recovery(results)),
+        "confusion": ("Classification", _confusion(results)),
+        "scores": ("Scores", _scores(results)),
+        "curves": ("Light curves", _curves(results, client, options)),
+        "timings": ("Timings", _timings(results)),
+        "files": ("Files, reports and versions", _files(results)),
+    }
+    lead = f"{results.source}, scored by models trained on: {results.trained_on}"
+    foot = html.paragraph(f"Written {time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC by: {results.command}")
+    path = results.out / PAGE
+    path.write_text(html.document("scope_dask: light curves in, scores out", lead, sections, foot), encoding="utf-8")
+    return path
+
+
+def _summary(results: Results) -> str:
+    main = list(results.summaries.values())[-1]
+    rows_in = next(iter(main.stages.values())).rows_in if main.stages else 0
+    headline = {"light curves read": f"{rows_in:,}", "scored": f"{len(results.scores):,}"}
+    if results.recovery is not None:
+        total = results.recovery.total
+        headline[f"of {total['light curves']:,} known periods found"] = f"{total['recovered']:.1%}"
+    if results.classification is not None:
+        headline["in their class (highest score)"] = f"{results.classification.accuracy:.1%}"
+    headline["for everything on this page"] = f"{sum(results.steps.values()):.0f} s"
+    parts = [html.headline(headline)]
+    if results.foreign_models:
+        parts.append(
+            html.paragraph(
+                "These are real light curves, but there are no (or too few) labels with them: the models were trained "
+                "on simulated light curves. Take the scores as a demonstration, not as a classification.",
+                "note",
+            )
+        )
+    parts += [_run_table(name, summary) for name, summary in results.summaries.items()]
+    return "\n".join(parts)
+
+
+def _run_table(name: str, summary: RunSummary) -> str:
+    """Return what a run did with the rows, stage by stage."""
+    rows = []
+    for stage, own in summary.stages.items():
+        rate = f"{own.rows_in / own.seconds:,.1f}" if own.seconds > 0 else "–"
+        rows.append(
+            [
+                stage,
+                own.rows_in,
+                own.rows_out,
+                _reasons(own.dropped),
+                _reasons(own.set_aside),
+                Number(f"{own.seconds:.1f}"),
+                Number(rate),
+            ]
+        )
+    columns = ["stage", "rows in", "rows out", "dropped", "set aside", "seconds in the kernels", "rows/s/core"]
+    reused = f", {summary.reused} taken from an earlier run" if summary.reused else ""
+    failed = f", {len(summary.failed)} set aside as a whole" if summary.failed else ""
+    head = f"{name}: {summary.partitions} partitions, {summary.computed} computed in {summary.wall_seconds:.1f} s"
+    return html.paragraph(f"Run of the {head}{reused}{failed}.") + html.table(columns, rows)
+
+
+def _reasons(counts: Mapping[str, int]) -> str:
+    return "; ".join(f"{n:,} {reason}" for reason, n in counts.items()) or "–"
+
+
+def _recovery(results: Results) -> str:
+    found = results.recovery
+    if found is None:
+        return html.paragraph("Nothing is known about the periods of these light curves.")
+    definition = (
+        f"Best period of {results.algorithm} against the true one, of the {len(found.table):,} light curves with a "
+        f"known period and at least {MIN_POINTS} points after conditioning. A period counts as P, P/2 or 2P if its "
+        "frequency is within 0.5 % of that of P, P/2 or 2P, or within 1.5/baseline; in this order. A one-day alias of "
+        "P lies at 1/P ± 1/d."
+    )
+    parts = [
+        html.paragraph(definition),
+        html.image(plots.recovery_scatter(found.table), "Periods found against true periods, both in days"),
+        html.image(
+            plots.recovery_bars(found.shares, found.by), "Fractions of periods found at P, P/2, 2P and elsewhere"
+        ),
+        _recovery_table(found),
+    ]
+    return "\n".join(parts)
+
+
+def _recovery_table(found: Recovery) -> str:
+    table = found.columns()
+    others = [c for name in found.others for c in (f"{name}: P", f"{name}: recovered")]
+    shares = [*RATIOS, "recovered", ALIAS, MISSED, *others]
+    rows = [
+        [*(str(row[c]) for c in found.by), int(row["light curves"]), *(Number(_percent(row[c])) for c in shares)]
+        for row in table.to_dict("records")
+    ]
+    heads = [*found.by, "light curves", *shares]
+    note = html.paragraph(
+        "Recovered: P, P/2 or 2P. Beside it the same light curves by other searches: " + ", ".join(found.others) + "."
+    )
+    return html.table([h.replace("_", " ") for h in heads], rows, total=True) + (note if found.others else "")
+
+
+def _percent(value: float) -> str:
+    return f"{value * 100:.1f} %" if np.isfinite(value) else "–"
+
+
+def _confusion(results: Results) -> str:
+    found = results.classification
+    if found is None:
+        names = best_class(results.scores[list(results.classes)]).map(dict(results.classes))
+        rows = [[str(name), int(count)] for name, count in names.value_counts().items()]
+        text = "The classes of these light curves are not known. Light curves by the class of their highest score:"
+        return html.paragraph(text) + html.table(["class", "light curves"], rows)
+    how = (
+        "Each light curve was scored by models that have not seen its star (five-fold cross-validation, all light "
+        "curves of a star in one fold)."
+        if found.cross_validated
+        else "The models were trained on another field: other stars, other nights, other random numbers."
+    )
+    text = (
+        f"{how} One model per class; the predicted class is the one of the highest score: {found.accuracy:.1%} of "
+        f"{len(found.labels):,} light curves are in their class, {found.balanced_accuracy:.1%} on average over the "
+        "classes."
+    )
+    picture = html.image(plots.confusion_matrix(found.confusion()), "Confusion matrix: true against predicted class")
+    return html.paragraph(text) + picture
+
+
+def _scores(results: Results) -> str:
+    found = results.classification
+    if found is None:
+        picture = plots.score_histograms(results.scores, results.classes, None)
+        return html.image(picture, "Histogram of the scores of each class")
+    histograms = plots.score_histograms(found.scores, found.classes, found.labels)
+    curves = plots.precision_recall(found.scores, found.classes, found.labels)
+    return html.image(histograms, "Histogram of the scores of each class, members and others") + html.image(
+        curves, "Precision against recall of each class"
+    )
+
+
+def _curves(results: Results, client: Client, options: PipelineOptions) -> str:
+    scores, labels = _labelled(results)
+    chosen = choose(scores, labels, _periodic_first(results), SHOWN)
+    drawn = drawn_curves(client, options, chosen)
+    text = (
+        f"Of each class the light curves at the 90 % and 50 % quantiles of the score of their own class (up to {SHOWN} "
+        "in all, classes with periods first): chosen by this rule, not by hand. Points with their errors, folded "
+        "with the period found; beside them the periodogram that decided, with the period found and the true one. "
+        "(In a nested search it decides between the best peaks of two other methods: its own highest may not be one.)"
+    )
+    by_id = scores.set_index("_id")
+    known = results.classification is not None
+    periods = results.features.set_index("_id")[f"period_{results.algorithm}"]
+    truth = {} if results.truth is None else results.truth.set_index("_id")["period_days"].to_dict()
+    parts = [html.paragraph(text)]
+    for i in chosen:
+        label = str(labels[scores["_id"] == i].iloc[0])
+        best = by_id.loc[i].astype(float).sort_values(ascending=False).head(_TOP_SCORES)
+        head = label if known else f"{label}?"
+        period, true = float(periods[i]), float(truth.get(i, np.nan))
+        match = str(match_periods(period, true, np.ptp(drawn[i].hjd)))
+        caption = Caption(head, period, true, match, best.to_dict())
+        picture = folded_curve(drawn[i], caption, results.algorithm)
+        parts.append(html.image(picture, f"Light curve {i}, folded, with its periodogram: {caption}"))
+    return "\n".join(parts)
+
+
+def _labelled(results: Results) -> tuple[pd.DataFrame, pd.Series]:
+    """Return scores and the class of each row: known, or given by the highest score."""
+    found = results.classification
+    if found is not None:
+        return found.scores, found.labels
+    scores = results.scores.dropna(ignore_index=True)
+    return scores, best_class(scores[list(results.classes)]).map(dict(results.classes))
+
+
+def _periodic_first(results: Results) -> dict[str, str]:
+    """Return the classes, those with known periods first."""
+    table = None if results.recovery is None else results.recovery.table
+    periodic = (
+        {"RR Lyrae ab", "RR Lyrae c", "EA", "EW", "sinusoidal", "LPV"} if table is None else {*table["class_label"]}
+    )
+    return dict(sorted(results.classes.items(), key=lambda item: item[1] not in periodic))
+
+
+def _timings(results: Results) -> str:
+    stages = {run: {name: s.seconds for name, s in own.stages.items()} for run, own in results.summaries.items()}
+    text = "Left: this call, step by step. Right: what the runs spent in each stage, reused partitions included."
+    return html.paragraph(text) + html.image(plots.timings(results.steps, stages), "Seconds by step and by stage")
+
+
+def _files(results: Results) -> str:
+    entries = {
+        "training": "run on the training field",
+        "models": "models, with their manifests",
+        "run/features": "features (Parquet)",
+        "run/scores": "scores (Parquet)",
+        "run/set_aside": "what could not be computed, with reasons (Parquet)",
+        "recovery.csv": "period recovery",
+        "confusion.csv": "confusion matrix",
+        f"training/{PERFORMANCE_REPORT}": "Dask's report of the run on the training field",
+        f"run/{PERFORMANCE_REPORT}": "Dask's report of the main run: task stream, workers, bandwidth",
+    }
+    there = [(path, text) for path, text in entries.items() if (results.out / path).exists()]
+    items = "".join(f"<li>{html.link(path, path)}: {text}</li>" for path, text in there)
+    rows = [[name, version] for name, version in versions().items()]
+    return (
+        f"<ul>{items}</ul>\n<p>The command that made this page:</p>\n<pre>{html.escape(results.command)}</pre>\n"
+        + html.table(["package", "version"], rows)
+    )
