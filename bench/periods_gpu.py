@@ -145,7 +145,8 @@ def machine(device: CupyDevice) -> str:
     clock, cores = attributes["ClockRate"] / 1e6, attributes["MultiProcessorCount"]
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, `python {' '.join(sys.argv)}`, {name} ({cores} multiprocessors,"
-        f" {clock:.3f} GHz), CUDA {runtime.runtimeGetVersion()}, CuPy {device.xp.__version__}, Python {platform.python_version()}"
+        f" {clock:.3f} GHz), CUDA {runtime.runtimeGetVersion()}, CuPy {device.xp.__version__},"
+        f" Python {platform.python_version()}"
     )
 
 

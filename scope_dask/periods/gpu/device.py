@@ -27,8 +27,8 @@ class Device(Protocol):
 
     xp: Any
 
-    def launch(self, module: str, kernel: str, blocks: int, threads: int, *arguments: Any) -> None:
-        """Start a kernel of a ``.cu`` file on the current stream; arguments are arrays and NumPy scalars."""
+    def launch(self, module: str, kernel: str, blocks: int, threads: int, *arguments: Any, shared: int = 0) -> None:
+        """Start a kernel of a ``.cu`` file on the current stream; `shared`: bytes of dynamic shared memory."""
 
     def streams(self, n: int) -> Sequence[AbstractContextManager[Any]]:
         """Return n streams; entering one makes it current. They start after what was started before."""
@@ -61,10 +61,10 @@ class CupyDevice:
             raise RunError("CuPy finds no CUDA device here; search on the CPU, or run on a GPU worker")
         self.xp: Any = cupy
 
-    def launch(self, module: str, kernel: str, blocks: int, threads: int, *arguments: Any) -> None:
+    def launch(self, module: str, kernel: str, blocks: int, threads: int, *arguments: Any, shared: int = 0) -> None:
         """Start a kernel on the current stream."""
         if blocks > 0:
-            compiled(module, kernel)((blocks,), (threads,), arguments)
+            compiled(module, kernel)((blocks,), (threads,), arguments, shared_mem=shared)
 
     def streams(self, n: int) -> Sequence[AbstractContextManager[Any]]:
         """Return n streams that do not wait for one another."""

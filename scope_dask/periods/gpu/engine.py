@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from scope_dask.periods import lombscargle as cpu
+from scope_dask.periods.bins import PHASE_BINS
 from scope_dask.periods.gpu import launch
 from scope_dask.periods.gpu.device import Device
 from scope_dask.periods.gpu.launch import METHODS, THREADS
@@ -86,6 +87,8 @@ class Engine:
         Bytes of device memory for the intermediate results of the launches in flight.
     n_streams : int
         Launches in flight.
+    boxes : launch.BoxShapes, optional
+        Boxes of BLS.
     """
 
     def __init__(
@@ -95,9 +98,11 @@ class Engine:
         grid: FrequencyGrid,
         budget: int = launch.DEFAULT_BUDGET,
         n_streams: int = 2,
+        boxes: launch.BoxShapes | None = None,
     ) -> None:
         self.device, self.partition, self.grid = device, partition, grid
         self.budget, self.n_streams = budget, max(n_streams, 1)
+        self.boxes = boxes or launch.DefaultBoxes()
         self.fmin, self.df = (device.from_host(np.nan_to_num(a, posinf=0.0)) for a in (grid.fmin, grid.df))
         self.size = device.from_host(grid.size)
         self.table = device.from_host(launch.n_log_n(int(partition.points.max(initial=0))))
@@ -163,30 +168,42 @@ class Engine:
         numpy.ndarray, shape (frequencies,), float64
             On the host; conditional entropy is not negated.
         """
-        xp, module = self.device.xp, METHODS[name].module
-        if len(freqs) == 0:
-            return np.empty(0)
-        p = self.partition
-        item = np.repeat(np.arange(len(p), dtype=np.int32), np.diff(freq_offsets))
-        out = xp.empty(len(freqs))
+        module = METHODS[name].module
+        item = np.repeat(np.arange(len(self.partition), dtype=np.int32), np.diff(freq_offsets))
+        arguments = self._exact_arguments(name)
+        n_bins = int(arguments[-1]) if module == "boxes" else 0
+        most = max(self.budget // (16 * n_bins + 32), 1)
+        parts = [
+            self._evaluate(module, arguments, n_bins, item[i : i + most], freqs[i : i + most])
+            for i in range(0, len(freqs), most)
+        ]
+        return np.concatenate([*parts, np.empty(0)])
+
+    def _evaluate(
+        self, module: str, arguments: tuple[Any, ...], n_bins: int, item: np.ndarray, freqs: np.ndarray
+    ) -> np.ndarray:
+        """Evaluate light curves `item` at `freqs`; `n_bins` pairs of sums per frequency need room on the device."""
+        out, n = self.device.xp.empty(len(freqs)), np.int64(len(freqs))
+        room = (self.device.xp.empty(2 * n_bins * len(freqs)),) if n_bins else ()
         where = (self.device.from_host(item), self.device.from_host(np.asarray(freqs, np.float64)))
-        last = (*where, np.int64(len(freqs)), out)
+        blocks, threads = -(-len(freqs) // launch.EXACT_THREADS), launch.EXACT_THREADS
+        self.device.launch("exact", f"exact_{module}", blocks, threads, *arguments, *room, *where, n, out)
+        return self.device.to_host(out)
+
+    def _exact_arguments(self, name: str) -> tuple[Any, ...]:
+        """Return the arguments of a method's float64 kernel before the list of frequencies."""
+        p, module = self.partition, METHODS[name].module
         usable = self._flags(p.usable(name))
-        arguments: tuple[Any, ...]
         if module == "lombscargle":
             t, weight, strength, _, _, facts, _ = self._prepared_lomb_scargle(name == "LS")
-            arguments = (t, weight, strength, p.offsets, facts, np.int32(name == "LS"))
-        elif module == "entropy":
-            arguments = (p.hjd, p.mag, p.offsets, p.extents, usable, np.int32(name == "ECE"), self.table)
-        elif module == "aov":
-            arguments = (p.hjd, p.mag, p.offsets, p.extents, usable)
-        else:
-            widths = self.device.from_host(np.array(launch.BOX_WIDTHS, np.int32))
-            arguments = (p.hjd, p.mag, p.magerr, p.offsets, p.extents, usable, np.int32(name == "BLS"), widths)
-            arguments += (np.int32(len(launch.BOX_WIDTHS)),)
-        blocks = -(-len(freqs) // launch.EXACT_THREADS)
-        self.device.launch("exact", f"exact_{module}", blocks, launch.EXACT_THREADS, *arguments, *last)
-        return self.device.to_host(out)
+            return t, weight, strength, p.offsets, facts, np.int32(name == "LS")
+        if module == "entropy":
+            return p.hjd, p.mag, p.offsets, p.extents, usable, np.int32(name == "ECE"), self.table
+        if module == "aov":
+            return p.hjd, p.mag, p.offsets, p.extents, usable
+        n_bins, least = self.boxes.n_bins if name == "BLS" else PHASE_BINS, launch.NEARLY * self.boxes.min_points
+        curves = (p.hjd, p.mag, p.magerr, p.offsets, p.extents, usable)
+        return *curves, np.float64(least), *self._widths(name), np.int32(n_bins)
 
     def lomb_scargle_facts(self, name: str) -> np.ndarray:
         """Return, per light curve, the factor of the power and the standard deviation of the times, shape (n, 2)."""
@@ -216,7 +233,8 @@ class Engine:
         output = (keys, counts, edges, moments, np.int32(room), np.int32(reach))
         grid = (self.fmin, self.df, self.size, self.masked, np.int32(len(self.grid.windows)))
         every = (work_curve, work_tile, *arguments, *grid, *output)
-        self.device.launch(method.module, chunk.kernel, blocks, method.threads, *every)
+        shared = launch.box_bytes(self.boxes) if chunk.kernel == "box_scan" else 0
+        self.device.launch(method.module, chunk.kernel, blocks, method.threads, *every, shared=shared)
         last = (curves, first_tile, lengths, self.size, *output, np.int32(k), *merged)
         self.device.launch("peaks", "merge_peaks", len(chunk.curves), 256, *last)
 
@@ -228,7 +246,7 @@ class Engine:
         if module == "aov":
             return self._prepared_aov(usable)
         if module == "boxes":
-            return self._prepared_boxes(usable)
+            return self._prepared_boxes(name, usable)
         t, weight, strength, point, half_step, _, steps = self._prepared_lomb_scargle(name == "LS")
         taps = self.device.from_host(launch.filter_taps().ravel())
         return self.partition.offsets, t, weight, strength, point, half_step, steps, taps
@@ -254,15 +272,22 @@ class Engine:
         self._per_curve("prepare_aov", *given, t, step, value, sums)
         return p.offsets, t, step, value, sums
 
-    def _prepared_boxes(self, usable: np.ndarray) -> tuple[Any, ...]:
+    def _prepared_boxes(self, name: str, usable: np.ndarray) -> tuple[Any, ...]:
         xp, p = self.device.xp, self.partition
         n, points = len(p), len(p.hjd)
-        t, step, units = xp.zeros(points), xp.zeros(points, np.uint32), xp.zeros((n, 3))
+        t, step, factors = xp.zeros(points), xp.zeros(points, np.uint32), xp.zeros(n)
         weight, strength = xp.zeros(points, np.int32), xp.zeros(points, np.int32)
         given = (p.hjd, p.mag, p.magerr, p.offsets, np.int32(n), p.extents, self._flags(usable), self.df)
-        self._per_curve("prepare_boxes", *given, t, step, weight, strength, units)
-        widths = self.device.from_host(np.array(launch.BOX_WIDTHS, np.int32))
-        return p.offsets, t, step, weight, strength, units, widths, np.int32(len(launch.BOX_WIDTHS))
+        self._per_curve("prepare_boxes", *given, t, step, weight, strength, factors)
+        ready = (p.offsets, t, step, weight, strength, factors)
+        if name == "FPW":
+            return ready
+        least = launch.NEARLY * self.boxes.min_points / np.maximum(p.points, 1) * 2.0**30
+        return *ready, self.device.from_host(least), *self._widths(name), np.int32(self.boxes.n_bins)
+
+    def _widths(self, name: str) -> tuple[Any, np.int32]:
+        widths = np.asarray(self.boxes.widths if name == "BLS" else [], np.int32)
+        return self.device.from_host(np.append(widths, np.int32(0))), np.int32(len(widths))
 
     def _prepared_lomb_scargle(self, floating_mean: bool) -> tuple[Any, ...]:
         if floating_mean in self._lomb_scargle:

@@ -2,22 +2,22 @@
 
 Everything here is plain NumPy on numbers of points and frequencies.
 
-Two methods have no kernel on the CPU. Both use weights w = 1/σ² normalised to sum 1 and y = mag − Σ w mag:
+BLS and FPW use weights w = 1/σ² of sum 1 and y = mag − Σ w mag:
 
 BLS
-    Box least squares with the phase in 64 bins: the largest, over the boxes of consecutive bins (widths `BOX_WIDTHS`,
-    wrapping around) that are fainter than the rest, of ½ W w_in (ȳ_in − ȳ_out)², with W = Σ 1/σ²: the ``likelihood``
-    objective of astropy's ``BoxLeastSquares`` (Kovács, Zucker & Mazeh 2002), on binned phases. As Σ w y = 0 it is
-    ½ W s²/(w_in (1 − w_in)²) with s = Σ_in w y. 0 where no box is fainter than the rest.
+    Box least squares: over all boxes (runs of phase bins, around the end too) in which the star is fainter, and which
+    hold and leave outside a least weight, the largest s²/(r (1 − r))/Σ w y² with r = Σ w and s = Σ w y in the box: the
+    share of χ² that the box explains (Kovács, Zucker & Mazeh 2002).
 FPW
-    The phase-binned model, weighted: Σ_b (Σ_b w y)²/Σ_b w over 20 phase bins b, relative to Σ w y²: the part of the
-    variance that the weighted means of the bins explain, from 0 to 1.
+    Weighted phase folding: Σ_b (Σ_b w y)²/Σ_b w over 20 phase bins b, relative to Σ w y²: the share of χ² that the
+    weighted means of the bins explain.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
@@ -30,10 +30,33 @@ MOST_BLOCKS = 2**31 - 1  # of a launch
 INTERVALS = 249  # between the samples of a tile (lombscargle.cu)
 ALIGN, SEGMENT_ROOM = 2, 12  # of points sorted by magnitude bin (common.cuh)
 SMALL_COUNTS = 64
-BOX_BINS = 64
-BOX_WIDTHS = (1, 2, 3, 4, 6, 8, 10, 13)  # bins
+BOX_TILE = 16
+MOST_BOX_BINS = 300  # that fit into shared memory
+NEARLY = 0.999  # of a least weight is enough: equal weights meet it whatever the rounding
 THREADS = 128  # of the kernels with a thread per light curve
 EXACT_THREADS = 32
+
+
+class BoxShapes(Protocol):
+    """Which boxes BLS tries: number of phase bins, widths in bins (ascending), least points inside and outside."""
+
+    @property
+    def n_bins(self) -> int: ...
+
+    @property
+    def widths(self) -> np.ndarray: ...
+
+    @property
+    def min_points(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultBoxes:
+    """Boxes from 1 % to 15 % of the period."""
+
+    n_bins: int = 200
+    widths: np.ndarray = field(default_factory=lambda: np.array([2, 3, 4, 6, 9, 14, 20, 30]))
+    min_points: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +102,8 @@ METHODS = {
     "ECE": _ENTROPY,
     "AOV": _AOV,
     "EAOV": _AOV,
-    "FPW": Method("boxes", ((2**31 - 1, "model_scan"),), 256, 256, 4, weighted=True),
-    "BLS": Method("boxes", ((2**31 - 1, "box_scan"),), 64, 64, 4, weighted=True),
+    "FPW": Method("boxes", ((2**31 - 1, "model_scan"),), 256, 256, 21, weighted=True),
+    "BLS": Method("boxes", ((2**31 - 1, "box_scan"),), 256, BOX_TILE, 4, weighted=True),
 }
 
 
@@ -121,6 +144,19 @@ def check(k: int, sep: int, tile_length: np.ndarray) -> None:
         raise OptionError(
             f"peaks are to be {sep} grid steps apart; on the GPU, {shortest + 1} is the most for this method"
         )
+
+
+def box_bytes(boxes: BoxShapes) -> int:
+    """Return the bytes of shared memory that BLS needs for its sums.
+
+    Raises
+    ------
+    OptionError
+        If they are more than there are.
+    """
+    if boxes.n_bins > MOST_BOX_BINS:
+        raise OptionError(f"n_bins is {boxes.n_bins}; box least squares on the GPU takes {MOST_BOX_BINS} at most")
+    return 2 * BOX_TILE * (boxes.n_bins + 1) * 4
 
 
 def peaks_per_tile(tile_length: int, sep: int) -> int:

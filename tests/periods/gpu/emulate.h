@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#define EMULATED
 #define __global__
 #define __device__
 #define __forceinline__ inline
@@ -51,6 +52,7 @@ inline double __longlong_as_double(long long x) { return bits_as<double>(x); }
 inline double __dmul_rn(double a, double b) { return a * b; }
 inline double __dadd_rn(double a, double b) { return a + b; }
 inline float __fdividef(float a, float b) { return a / b; }
+inline unsigned __umulhi(unsigned a, unsigned b) { return (unsigned)(((unsigned long long)a * b) >> 32); }
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
 inline int __clz(int x) { return x ? __builtin_clz((unsigned)x) : 32; }
 inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned n) {
@@ -100,6 +102,12 @@ static void* arguments;
 [[noreturn]] inline void fail(const char* why) {
     std::fprintf(stderr, "emulated kernel: %s (block %u)\n", why, blockIdx.x);
     std::abort();
+}
+
+// Filled with garbage before every block.
+inline char* dynamic_shared() {
+    alignas(16) static char memory[48 * 1024];
+    return memory;
 }
 
 inline void pause(State state) {
@@ -153,6 +161,7 @@ inline void run_warp(unsigned begin, unsigned end, bool descending) {
 }
 
 inline void run_block(unsigned threads, bool descending) {
+    std::memset(dynamic_shared(), 0xa5, 48 * 1024);
     for (auto& fiber : fibers) {
         fiber.state = RUNS;
         fiber.started = false;
@@ -217,7 +226,7 @@ void run(void (*kernel)(A...), unsigned blocks, unsigned threads, bool descendin
 
 }  // namespace emulate
 
-#define EMULATED(KERNEL)                                                                                       \
+#define EMULATE(KERNEL)                                                                                       \
     extern "C" const char* signature_##KERNEL() {                                                              \
         static const std::string text = emulate::signature(KERNEL);                                            \
         return text.c_str();                                                                                   \

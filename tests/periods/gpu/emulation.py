@@ -40,7 +40,7 @@ def library(module: str) -> ctypes.CDLL:
     target = folder / f"{module}-{digest}.so"
     if not target.exists():
         shim = folder / f"{module}-{digest}.cpp"
-        runs = "\n".join(f"EMULATED({name})" for name in kernel_names(source, compiler))
+        runs = "\n".join(f"EMULATE({name})" for name in kernel_names(source, compiler))
         shim.write_text(f'#include "emulate.h"\n#include "{source.name}"\n{runs}\n')
         partial = target.with_suffix(".partial")
         flags = ["-std=c++17", "-O2", "-ffp-contract=off", "-fno-strict-aliasing", "-fPIC", "-shared", "-w"]
@@ -60,8 +60,9 @@ class EmulatedDevice:
         self.descending = descending
         self.launches: list[tuple[str, int, tuple]] = []
 
-    def launch(self, module: str, kernel: str, blocks: int, threads: int, *arguments) -> None:
+    def launch(self, module: str, kernel: str, blocks: int, threads: int, *arguments, shared: int = 0) -> None:
         self.launches.append((kernel, blocks, arguments))
+        assert shared <= 40 * 1024  # with what is static, below the 48 KiB of a block
         lib = library(module)
         signature = getattr(lib, f"signature_{kernel}")
         signature.restype = ctypes.c_char_p

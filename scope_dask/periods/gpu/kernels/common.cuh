@@ -22,6 +22,13 @@ constexpr int LARGEST = 2047;         // of the magnitudes as integers (analysis
 constexpr u32 ONE_POINT = 1u << 22;   // a point and its magnitude + LARGEST in one word: sums of up to 1023 points
 constexpr double FIXED_ONE = 1073741824.0;  // 2^30: weights as integers
 
+// Shared memory whose size the launch gives.
+#ifdef EMULATED
+#define DYNAMIC_SHARED(name) char* name = emulate::dynamic_shared()
+#else
+#define DYNAMIC_SHARED(name) extern __shared__ __align__(16) char name[]
+#endif
+
 __device__ inline float minus_infinity() { return __int_as_float(0xff800000); }
 __device__ inline float not_a_number() { return __int_as_float(0x7fffffff); }
 __device__ inline bool is_finite(float x) { return fabsf(x) < -minus_infinity(); }
@@ -40,6 +47,9 @@ __device__ inline u32 anchor(double t, double f, u32 step, int lanes) {
 
 // Bin of a phase, n_bins <= 32 (27 bits of the phase, an exact product).
 __device__ inline u32 phase_bin(u32 phase, u32 n_bins) { return ((phase >> 5) * n_bins) >> 27; }
+
+// Bin of a phase for any number of bins: all its bits.
+__device__ inline u32 fine_bin(u32 phase, u32 n_bins) { return __umulhi(phase, n_bins); }
 
 // Sums of two values over the block, for every thread. `scratch` holds one pair per thread; the order is fixed.
 template <int THREADS>

@@ -4,7 +4,6 @@
 
 constexpr int THREADS = 32;
 constexpr int CELLS = PHASE_BINS * MAGNITUDE_BINS;
-constexpr int BOX_BINS = 64;
 constexpr double NO_VARIANCE = 1e-12;
 
 __device__ inline double quiet_nan() { return __longlong_as_double(0x7ff8000000000000ll); }
@@ -116,53 +115,67 @@ extern "C" __global__ void __launch_bounds__(THREADS) exact_lombscargle(
     out[item] = facts[2 * curve] * p;
 }
 
-// Box least squares (boxes != 0) or the phase-binned model, from weights in float64; see launch.METHODS.
+// Weighted mean and variance of a light curve, sum of its weights.
+struct Weighted {
+    double total, mean, variance;
+};
+
+__device__ inline Weighted weigh(const double* mag, const double* magerr, i64 n, double low) {
+    Weighted curve{0.0, 0.0, 0.0};
+    for (i64 i = 0; i < n; i++) {
+        const double inverse = 1.0 / magerr[i];
+        curve.total += inverse * inverse;
+        curve.mean += inverse * inverse * (mag[i] - low);
+    }
+    curve.mean = low + curve.mean / curve.total;
+    for (i64 i = 0; i < n; i++) {
+        const double inverse = 1.0 / magerr[i], y = mag[i] - curve.mean;
+        curve.variance += inverse * inverse / curve.total * (y * y);
+    }
+    return curve;
+}
+
+// Weighted phase folding (no widths) or box least squares; `sums` is room for n_bins pairs per frequency,
+// [bin][frequency of the launch].
 extern "C" __global__ void __launch_bounds__(THREADS) exact_boxes(
     const double* hjd, const double* mag, const double* magerr, const i64* offsets, const double* extents,
-    const int* usable, int boxes, const int* widths, int n_widths, const int* curves, const double* freqs, i64 n_freqs,
-    double* out) {
-    __shared__ double2 memory[BOX_BINS * THREADS];
+    const int* usable, double min_points, const int* widths, int n_widths, int n_bins, double* sums, const int* curves,
+    const double* freqs, i64 n_freqs, double* out) {
     const i64 item = (i64)blockIdx.x * THREADS + threadIdx.x;
     if (item >= n_freqs) return;
     out[item] = quiet_nan();
-    const int curve = curves[item], n_bins = boxes ? BOX_BINS : PHASE_BINS;
+    const int curve = curves[item];
     if (!usable[curve]) return;
-    double2* bins = memory + threadIdx.x;
-    const i64 a = offsets[curve], b = offsets[curve + 1];
-    double total = 0.0, mean = 0.0, squares = 0.0, best = 0.0;
-    for (int p = 0; p < n_bins; p++) bins[p * THREADS] = make_double2(0.0, 0.0);
-    for (i64 i = a; i < b; i++) {
-        const double w = 1.0 / (magerr[i] * magerr[i]);
-        total += w;
-        mean += w * (mag[i] - extents[4 * curve + 2]);
-    }
-    mean /= total;
-    for (i64 i = a; i < b; i++) {
-        const double w = 1.0 / (magerr[i] * magerr[i]) / total, y = mag[i] - extents[4 * curve + 2] - mean;
-        double2* bin = bins + exact_bin((hjd[i] - extents[4 * curve]) * freqs[item], n_bins) * THREADS;
+    double2* bins = reinterpret_cast<double2*>(sums) + item;
+    const i64 a = offsets[curve], n = offsets[curve + 1] - a;
+    const Weighted whole = weigh(mag + a, magerr + a, n, extents[4 * curve + 2]);
+    for (int p = 0; p < n_bins; p++) bins[p * n_freqs] = make_double2(0.0, 0.0);
+    for (i64 i = a; i < a + n; i++) {
+        const double inverse = 1.0 / magerr[i], w = inverse * inverse / whole.total;
+        double2* bin = bins + exact_bin((hjd[i] - extents[4 * curve]) * freqs[item], n_bins) * n_freqs;
         bin->x += w;
-        bin->y += w * y;
-        squares += w * y * y;
+        bin->y += w * (mag[i] - whole.mean);
     }
-    if (!boxes) {
+    double best = 0.0;
+    if (n_widths == 0) {
         for (int p = 0; p < n_bins; p++) {
-            const double2 bin = bins[p * THREADS];
+            const double2 bin = bins[p * n_freqs];
             if (bin.x > 0.0) best += bin.y * bin.y / bin.x;
         }
-        out[item] = best / squares;
-        return;
     }
-    for (int p = 0; p < n_bins; p++) {
-        double w = 0.0, s = 0.0;
-        int width = 0;
-        for (int k = 0; k < n_widths; k++) {
-            for (; width < widths[k]; width++) {
-                w += bins[(p + width) % n_bins * THREADS].x;
-                s += bins[(p + width) % n_bins * THREADS].y;
-            }
-            const double rest = 1.0 - w;
-            if (s > 0.0 && w > 0.0 && rest > 1e-6) best = fmax(best, s * s / (w * rest * rest));
+    const double least = min_points / n;
+    for (int k = 0; k < n_widths; k++) {
+        double r = 0.0, s = 0.0;
+        for (int p = 0; p < widths[k]; p++) {
+            r += bins[p * n_freqs].x;
+            s += bins[p * n_freqs].y;
+        }
+        for (int p = 0; p < n_bins; p++) {
+            if (s > 0.0 && least <= r && r <= 1.0 - least) best = fmax(best, s * s / (r * (1.0 - r)));
+            const double2 in = bins[(p + widths[k]) % n_bins * n_freqs], gone = bins[p * n_freqs];
+            r += in.x - gone.x;
+            s += in.y - gone.y;
         }
     }
-    out[item] = 0.5 * total * best;
+    out[item] = best / whole.variance;
 }

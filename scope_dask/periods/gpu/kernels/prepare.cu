@@ -140,39 +140,36 @@ extern "C" __global__ void prepare_aov(const double* hjd, const double* mag, con
     sums[2 * curve + 1] = q - s * s / n;
 }
 
-// Weights w = 1/magerr^2 (sum 1) and strengths w (mag - mean) as integers, in units of 2^-30 and of units[0].
-// units (n, 3): unit of the strengths, sum of w (mag - mean)^2, sum of 1/magerr^2.
+// Weights w = 1/magerr^2 of sum 1 and strengths w (mag - mean), integers in units of 2^-30 and of 2^-30 of the sum of
+// their sizes. factors (n,): a sum of strength^2 / weight, times the factor, is its share of the variance.
 extern "C" __global__ void prepare_boxes(const double* hjd, const double* mag, const double* magerr,
                                          const i64* offsets, int n_curves, const double* extents, const int* usable,
                                          const double* df, double* t, u32* step, int* weight, int* strength,
-                                         double* units) {
+                                         double* factors) {
     const int curve = blockIdx.x * blockDim.x + threadIdx.x;
     if (curve >= n_curves || !usable[curve]) return;
-    const i64 a = offsets[curve];
-    const int n = (int)(offsets[curve + 1] - a);
+    const i64 a = offsets[curve], b = offsets[curve + 1];
     const double low = extents[4 * curve + 2];
-    double total = 0.0, mean = 0.0, size = 0.0, squares = 0.0;
-    for (int i = 0; i < n; i++) {
-        const double w = 1.0 / (magerr[a + i] * magerr[a + i]);
-        total += w;
-        mean += w * (mag[a + i] - low);
+    double total = 0.0, mean = 0.0, size = 0.0, variance = 0.0;
+    for (i64 i = a; i < b; i++) {
+        const double inverse = 1.0 / magerr[i];
+        total += inverse * inverse;
+        mean += inverse * inverse * (mag[i] - low);
     }
-    mean /= total;
-    for (int i = 0; i < n; i++) {
-        const double y = mag[a + i] - low - mean, w = 1.0 / (magerr[a + i] * magerr[a + i]) / total;
+    mean = low + mean / total;
+    for (i64 i = a; i < b; i++) {
+        const double inverse = 1.0 / magerr[i], w = inverse * inverse / total, y = mag[i] - mean;
         size += w * fabs(y);
-        squares += w * y * y;
+        variance += w * (y * y);
     }
-    for (int i = 0; i < n; i++) {
-        const double y = mag[a + i] - low - mean, w = 1.0 / (magerr[a + i] * magerr[a + i]) / total;
-        t[a + i] = hjd[a + i] - extents[4 * curve];
-        step[a + i] = phase_step(t[a + i], df[curve]);
-        weight[a + i] = (int)rint(w * FIXED_ONE);
-        strength[a + i] = (int)rint(w * y / size * FIXED_ONE);
+    for (i64 i = a; i < b; i++) {
+        const double inverse = 1.0 / magerr[i], w = inverse * inverse / total;
+        t[i] = hjd[i] - extents[4 * curve];
+        step[i] = phase_step(t[i], df[curve]);
+        weight[i] = (int)rint(w * FIXED_ONE);
+        strength[i] = (int)rint(w * (mag[i] - mean) / size * FIXED_ONE);
     }
-    units[3 * curve] = size / FIXED_ONE;
-    units[3 * curve + 1] = squares;
-    units[3 * curve + 2] = total;
+    factors[curve] = size * size / FIXED_ONE / variance;
 }
 
 // As exact_lombscargle.prepare, and what the scan needs: gain * (strength, weight), cos and sin of the phase step from
