@@ -137,7 +137,7 @@ def read_yaml(path: str | os.PathLike[str]) -> Any:
         If it is absent or not YAML.
     """
     try:
-        return yaml.safe_load(Path(path).read_text())
+        return yaml.safe_load(Path(path).read_bytes())
     except OSError as error:
         raise SourceError(f"the configuration {path} cannot be read: {error.strerror or error}") from None
     except yaml.YAMLError as error:

@@ -164,7 +164,8 @@ class Pipeline:
             If the output folder is in use by something else.
         """
         from scope_dask.diagnostics import cluster_for, recorded
-        from scope_dask.writing import WriteOptions, write_tables
+        from scope_dask.report import write_report
+        from scope_dask.writing import WriteOptions, prepare, write_tables
 
         run = self.options.run
         description = config.to_mapping(replace(self.options, run=config.RunOptions()))
@@ -176,8 +177,13 @@ class Pipeline:
             metadata={"fourier": self.options.features.fourier, "periods": description["features"]["periods"]},
         )
         tables, root = self.tables(), Path(self.options.out)
-        with cluster_for(client, run) as active, recorded(root, run.performance_report):
-            return write_tables(tables, root, active, how)
+        prepare(root, tables, how)  # a folder that cannot be used is refused before a cluster starts
+        how = replace(how, resume=True, overwrite=False)
+        with cluster_for(client, run) as active:
+            with recorded(root, run.performance_report):
+                summary = write_tables(tables, root, active, how)
+            write_report(root, summary, config.dump(self.options))
+        return summary
 
 
 def _short(options: Any) -> str:

@@ -30,7 +30,7 @@ from scope_dask.summary import RunSummary
 from scope_dask.windows import outcomes, report
 
 JOURNAL = "_records.jsonl"
-MANIFEST = "_run.json"  # readers of a table at the root pass over names that begin with _
+MANIFEST = "run.json"
 FILES_PER_FOLDER = 1000
 
 
@@ -47,7 +47,7 @@ class WriteOptions:
     partitions_in_flight : int
         Upper bound of the partitions submitted and not yet finished.
     description : mapping
-        Kept in ``_run.json`` and compared when resuming, to name what differs.
+        Kept in the manifest ``run.json`` and compared when resuming, to name what differs.
     metadata : mapping
         Goes into every file, as JSON under the schema metadata key ``scope``, beside ``scope_code_version``.
     """
@@ -118,7 +118,7 @@ def write_tables(tables: Mapping[str, Any], root: Path, client: Client, options:
             summary.add(record)
             progress.update()
     summary.wall_seconds = time.perf_counter() - start
-    _finish(root, summary)
+    _finish(manifest_path(root, tables), summary)
     return summary
 
 
@@ -132,7 +132,7 @@ def prepare(root: Path, tables: Mapping[str, Any], options: WriteOptions) -> Non
     if options.overwrite and root.exists():
         shutil.rmtree(root)
     if root.exists() and any(root.iterdir()):
-        known = _read_manifest(root)
+        known = _read_manifest(manifest_path(root, tables))
         if known is None:
             raise UsageError(
                 f"{root} is not empty and holds no run of scope_dask: choose another folder or overwrite it"
@@ -146,7 +146,16 @@ def prepare(root: Path, tables: Mapping[str, Any], options: WriteOptions) -> Non
             )
         return
     root.mkdir(parents=True, exist_ok=True)
-    _write_json(root / MANIFEST, {**manifest, "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
+    _write_json(manifest_path(root, tables), {**manifest, "started": _now()})
+
+
+def manifest_path(root: Path, tables: Iterable[str]) -> Path:
+    """Return the path of a run's manifest; readers of a table at the root pass over names that begin with _."""
+    return root / (f"_{MANIFEST}" if "" in tables else MANIFEST)
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def _difference(known: dict[str, Any], manifest: dict[str, Any]) -> str:
@@ -168,9 +177,9 @@ def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _read_manifest(root: Path) -> dict[str, Any] | None:
+def _read_manifest(path: Path) -> dict[str, Any] | None:
     try:
-        manifest = json.loads((root / MANIFEST).read_text())
+        manifest = json.loads(path.read_text())
     except (OSError, ValueError):
         return None
     return manifest if isinstance(manifest, dict) and "fingerprint" in manifest else None
@@ -182,10 +191,8 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     temporary.replace(path)
 
 
-def _finish(root: Path, summary: RunSummary) -> None:
-    manifest = _read_manifest(root) or {}
-    finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    _write_json(root / MANIFEST, {**manifest, "finished": finished, "summary": summary.as_dict()})
+def _finish(path: Path, summary: RunSummary) -> None:
+    _write_json(path, {**(_read_manifest(path) or {}), "finished": _now(), "summary": summary.as_dict()})
 
 
 def is_done(record: Record, root: Path) -> bool:
@@ -302,7 +309,7 @@ def _failed(partition: int, error: BaseException, path: Path) -> Record:
 def write_parquet(frame: pd.DataFrame, path: Path, metadata: Mapping[str, Any]) -> int:
     """Write a partition under a temporary name, then rename it; return its bytes."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
-    keys = {**(table.schema.metadata or {}), b"scope": json.dumps(metadata).encode()}
+    keys = {b"pandas": _pandas_metadata(table.schema), b"scope": json.dumps(metadata).encode()}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
@@ -311,3 +318,11 @@ def write_parquet(frame: pd.DataFrame, path: Path, metadata: Mapping[str, Any]) 
     finally:
         temporary.unlink(missing_ok=True)
     return path.stat().st_size
+
+
+def _pandas_metadata(schema: pa.Schema) -> bytes:
+    """Describe the columns to pandas, but for lists: it cannot read the dtype names that it writes for them."""
+    described = dict(schema.pandas_metadata)
+    nested = {field.name for field in schema if pa.types.is_nested(field.type)}
+    described["columns"] = [column for column in described["columns"] if column["name"] not in nested]
+    return json.dumps(described).encode()

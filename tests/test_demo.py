@@ -22,10 +22,10 @@ from distributed import Client, LocalCluster
 from scope_dask.demo import run, run_demo
 from scope_dask.demo.curves import DRAWN_POINTS, reduced
 from scope_dask.demo.folded import choose
-from scope_dask.demo.html import Number, table
 from scope_dask.demo.labels import archive_labels, read_truth
 from scope_dask.demo.results import Classification
 from scope_dask.errors import SchemaError, UsageError
+from scope_dask.html import Number, table
 from scope_dask.simulate import SimulationOptions, simulate_sources, truth
 from scope_dask.simulate.options import DEFAULT_FRACTIONS
 from scope_dask.sources.archive import write_archive

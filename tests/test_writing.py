@@ -15,9 +15,11 @@ from typing import Any
 import dask.dataframe as dd
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from clusters import computed, partition, table, two_workers
+from curve_tables import curve_table
 from distributed import Client
 
 from scope_dask import tally
@@ -25,7 +27,7 @@ from scope_dask._version import __version__
 from scope_dask.errors import UsageError
 from scope_dask.journal import Journal
 from scope_dask.summary import RunSummary
-from scope_dask.writing import JOURNAL, MANIFEST, WriteOptions, is_done, part_path, write, write_tables
+from scope_dask.writing import JOURNAL, WriteOptions, is_done, manifest_path, part_path, write, write_tables
 
 RESUME = WriteOptions(resume=True)
 
@@ -76,7 +78,7 @@ def test_every_partition_is_written_once(client: Client, out: Path, log: Path) -
     assert summary.rows == {"features": 18}
     assert summary.bytes_written == sum(f.stat().st_size for f in (out / "features").rglob("*.parquet"))
     assert not (out / "set_aside").exists()
-    manifest = json.loads((out / MANIFEST).read_text())
+    manifest = json.loads(manifest_path(out, ["features"]).read_text())
     assert manifest["started"] <= manifest["finished"]
     assert manifest["summary"]["computed"] == 9
 
@@ -97,6 +99,18 @@ def test_one_table_is_read_back_from_where_it_was_written(client: Client, out: P
         pd.testing.assert_frame_equal(
             back.reset_index(drop=True), pd.concat([partition(p) for p in range(3)], ignore_index=True)
         )
+
+
+def test_lists_are_read_back_by_pandas_and_dask(client: Client, out: Path) -> None:
+    curves = curve_table([([1.0, 2.0], [15.0, 16.0], [0.1, 0.2]), ([], [], [])])
+    pixels = pa.FixedSizeListArray.from_arrays(pa.array(np.arange(4, dtype=np.float32)), 2)
+    curves["pixels"] = pd.Series(pd.arrays.ArrowExtensionArray(pixels))
+    write(dd.from_pandas(curves.assign(name=pd.Series(["a", None], dtype="str")), npartitions=1, sort=False), out)
+    for back in (pd.read_parquet(out), dd.read_parquet(out).compute()):
+        assert [list(row) for row in back["mag"]] == [[15.0, 16.0], []]
+        assert [list(row) for row in back["pixels"]] == [[0, 1], [2, 3]]
+        assert back["_id"].dtype == np.int64
+        assert back["name"].isna().tolist() == [False, True]
 
 
 def test_files_name_the_version_that_wrote_them(client: Client, out: Path) -> None:
@@ -223,7 +237,7 @@ def test_an_earlier_run_is_kept_unless_told_otherwise(client: Client, out: Path,
     assert_complete(out, 3)
 
 
-@pytest.mark.parametrize("name", ["notes.txt", MANIFEST])
+@pytest.mark.parametrize("name", ["notes.txt", "run.json"])
 def test_a_folder_of_someone_else_is_left_alone(client: Client, out: Path, name: str) -> None:
     out.mkdir()
     (out / name).write_text("{}")

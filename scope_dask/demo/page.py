@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from distributed import Client
 
+from scope_dask import html
 from scope_dask.config import PipelineOptions
-from scope_dask.demo import html, plots
+from scope_dask.demo import plots
 from scope_dask.demo.curves import drawn_curves
 from scope_dask.demo.folded import SHOWN, Caption, choose, folded_curve
-from scope_dask.demo.html import Number
 from scope_dask.demo.recovery import ALIAS, MIN_POINTS, MISSED, RATIOS, match_periods
 from scope_dask.demo.results import Recovery, Results
 from scope_dask.diagnostics import PERFORMANCE_REPORT, versions
-from scope_dask.summary import RunSummary
+from scope_dask.html import Number
+from scope_dask.report import REPORT, run_table
 from scope_dask.training.evaluation import best_class
 
-PAGE = "report.html"
 _TOP_SCORES = 3
 
 
@@ -47,7 +46,7 @@ def write_page(results: Results, client: Client, options: PipelineOptions) -> Pa
     }
     lead = f"{results.source}, scored by models trained on: {results.trained_on}"
     foot = html.paragraph(f"Written {time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC by: {results.command}")
-    path = results.out / PAGE
+    path = results.out / REPORT
     path.write_text(html.document("scope_dask: light curves in, scores out", lead, sections, foot), encoding="utf-8")
     return path
 
@@ -71,35 +70,8 @@ def _summary(results: Results) -> str:
                 "note",
             )
         )
-    parts += [_run_table(name, summary) for name, summary in results.summaries.items()]
+    parts += [run_table(f"Run of the {name}", summary) for name, summary in results.summaries.items()]
     return "\n".join(parts)
-
-
-def _run_table(name: str, summary: RunSummary) -> str:
-    """Return what a run did with the rows, stage by stage."""
-    rows = []
-    for stage, own in summary.stages.items():
-        rate = f"{own.rows_in / own.seconds:,.1f}" if own.seconds > 0 else "–"
-        rows.append(
-            [
-                stage,
-                own.rows_in,
-                own.rows_out,
-                _reasons(own.dropped),
-                _reasons(own.set_aside),
-                Number(f"{own.seconds:.1f}"),
-                Number(rate),
-            ]
-        )
-    columns = ["stage", "rows in", "rows out", "dropped", "set aside", "seconds in the kernels", "rows/s/core"]
-    reused = f", {summary.reused} taken from an earlier run" if summary.reused else ""
-    failed = f", {len(summary.failed)} set aside as a whole" if summary.failed else ""
-    head = f"{name}: {summary.partitions} partitions, {summary.computed} computed in {summary.wall_seconds:.1f} s"
-    return html.paragraph(f"Run of the {head}{reused}{failed}.") + html.table(columns, rows)
-
-
-def _reasons(counts: Mapping[str, int]) -> str:
-    return "; ".join(f"{n:,} {reason}" for reason, n in counts.items()) or "–"
 
 
 def _recovery(results: Results) -> str:
@@ -236,6 +208,7 @@ def _files(results: Results) -> str:
         "run/set_aside": "what could not be computed, with reasons (Parquet)",
         "recovery.csv": "period recovery",
         "confusion.csv": "confusion matrix",
+        f"run/{REPORT}": "page of the main run: rows, times, options",
         f"training/{PERFORMANCE_REPORT}": "Dask's report of the run on the training field",
         f"run/{PERFORMANCE_REPORT}": "Dask's report of the main run: task stream, workers, bandwidth",
     }
@@ -243,6 +216,6 @@ def _files(results: Results) -> str:
     items = "".join(f"<li>{html.link(path, path)}: {text}</li>" for path, text in there)
     rows = [[name, version] for name, version in versions().items()]
     return (
-        f"<ul>{items}</ul>\n<p>The command that made this page:</p>\n<pre>{html.escape(results.command)}</pre>\n"
+        f"<ul>{items}</ul>\n<p>The command that made this page:</p>\n{html.preformatted(results.command)}\n"
         + html.table(["package", "version"], rows)
     )

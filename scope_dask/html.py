@@ -54,6 +54,11 @@ def paragraph(text: str, kind: str = "") -> str:
     return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
 
 
+def preformatted(text: str) -> str:
+    """Return text as it is, in lines."""
+    return f"<pre>{escape(text)}</pre>"
+
+
 def table(columns: Iterable[str], rows: Iterable[Iterable[Any]], total: bool = False) -> str:
     """Return a table; numbers (given as ``int`` or `Number`) are set to the right, `total` marks the last row."""
     body = [list(row) for row in rows]
