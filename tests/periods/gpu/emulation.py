@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -39,10 +40,10 @@ def library(module: str) -> ctypes.CDLL:
     folder.mkdir(exist_ok=True)
     target = folder / f"{module}-{digest}.so"
     if not target.exists():
-        shim = folder / f"{module}-{digest}.cpp"
+        shim = folder / f"{module}-{digest}-{os.getpid()}.cpp"
         runs = "\n".join(f"EMULATE({name})" for name in kernel_names(source, compiler))
         shim.write_text(f'#include "emulate.h"\n#include "{source.name}"\n{runs}\n')
-        partial = target.with_suffix(".partial")
+        partial = target.with_suffix(f".{os.getpid()}")
         flags = ["-std=c++17", "-O2", "-ffp-contract=off", "-fno-strict-aliasing", "-fPIC", "-shared", "-w"]
         command = [compiler, *flags, f"-I{HERE}", f"-I{KERNELS}", "-o", str(partial), str(shim)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -58,7 +58,6 @@ def assert_same(found, expected, tolerance=1e-11):
         )
 
 
-@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 @pytest.mark.parametrize("remove_terrestrial", [False, True])
 @pytest.mark.parametrize("baseline", [None, 120.0])
 def test_every_method_is_the_cpus(baseline, remove_terrestrial):
@@ -67,7 +66,6 @@ def test_every_method_is_the_cpus(baseline, remove_terrestrial):
     assert_same(search(curves, options, device=EmulatedDevice(), budget=100_000), cpu_search(curves, options))
 
 
-@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 @pytest.mark.parametrize("nested", ["ELS_ECE_EAOV", "LS_CE_AOV"])
 def test_nested_search_is_the_cpus(nested):
     options = PeriodOptions((nested,), max_freq=4.0, top_n_periods=15, nested_full_aov=True)
@@ -145,7 +143,6 @@ def test_the_gpu_does_what_its_emulation_does(gpu, name):
 
 
 @pytest.mark.gpu
-@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 @pytest.mark.parametrize("algorithms", [SINGLE, ("ELS_ECE_EAOV",)])
 def test_the_gpu_search_is_the_cpus(gpu, algorithms):
     options = PeriodOptions(algorithms, max_freq=4.0, top_n_periods=12)
