@@ -32,7 +32,7 @@ table { border-collapse: collapse; margin: 10px 0 14px; font-size: 14px; font-va
 th, td { padding: 4px 10px 4px 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 th { border-bottom: 2px solid #cbd5e1; font-weight: 600; }
 td.n, th.n { text-align: right; padding-right: 16px; }
-td.n { white-space: nowrap; }
+td.n, td:first-child { white-space: nowrap; }
 tr.total td { font-weight: 600; border-top: 2px solid #cbd5e1; }
 img { display: block; width: 100%; height: auto; margin: 10px 0 16px; }
 .note { border-left: 4px solid #e69f00; background: #fffbeb; padding: 8px 14px; margin: 12px 0; }

@@ -96,18 +96,24 @@ def _recovery(results: Results) -> str:
 
 
 def _recovery_table(found: Recovery) -> str:
-    table = found.columns()
-    others = [c for name in found.others for c in (f"{name}: P", f"{name}: recovered")]
-    shares = [*RATIOS, "recovered", ALIAS, MISSED, *others]
+    own = _share_table(found.shares, found.by, {name: name for name in (*RATIOS, "recovered", ALIAS, MISSED)})
+    if not found.others:
+        return own
+    columns = {"P": "P", "recovered": "recovered"}
+    for name in found.others:
+        columns |= {f"{name}: P": f"{name}: P", f"{name}: recovered": "recovered"}
+    text = "Recovered: P, P/2 or 2P. The same light curves by other searches, each at P and recovered:"
+    return own + html.paragraph(text) + _share_table(found.columns(), found.by, columns)
+
+
+def _share_table(shares: pd.DataFrame, by: list[str], columns: dict[str, str]) -> str:
+    """Return fractions as a table; `columns` are their headings by name."""
     rows = [
-        [*(str(row[c]) for c in found.by), int(row["light curves"]), *(Number(_percent(row[c])) for c in shares)]
-        for row in table.to_dict("records")
+        [*(str(row[c]) for c in by), int(row["light curves"]), *(Number(_percent(row[c])) for c in columns)]
+        for row in shares.to_dict("records")
     ]
-    heads = [*found.by, "light curves", *shares]
-    note = html.paragraph(
-        "Recovered: P, P/2 or 2P. Beside it the same light curves by other searches: " + ", ".join(found.others) + "."
-    )
-    return html.table([h.replace("_", " ") for h in heads], rows, total=True) + (note if found.others else "")
+    heads = [*by, "light curves", *columns.values()]
+    return html.table([h.replace("_", " ") for h in heads], rows, total=True)
 
 
 def _percent(value: float) -> str:

@@ -13,7 +13,7 @@ from scope_dask.demo.recovery import ALIAS, MISSED, OUTCOMES
 
 OUTCOME_COLOURS = {"P": style.BLUE, "P/2": style.SKY, "2P": style.GREEN, ALIAS: style.ORANGE, MISSED: style.LIGHT}
 OUTCOME_NAMES = {"P": "P", "P/2": "P/2", "2P": "2P", ALIAS: "one-day alias of P", MISSED: "elsewhere"}
-_COLUMNS = 4  # of the small figures of one class each
+_COLUMNS = 4  # at most, of the small figures of one class each
 _SEVERAL_CLASSES = len(style.SERIES)
 
 
@@ -121,9 +121,10 @@ def confusion_matrix(counts: pd.DataFrame) -> bytes:
 
 def score_histograms(scores: pd.DataFrame, classes: Mapping[str, str], labels: pd.Series | None) -> bytes:
     """Draw the distribution of each class's score: of its members and of the others where `labels` tell them apart."""
-    rows = -(-len(classes) // _COLUMNS)
+    columns = min(_COLUMNS, len(classes))
+    rows = -(-len(classes) // columns)
     bins = np.linspace(0, 1, 26)
-    shape = {"nrows": rows, "ncols": _COLUMNS, "squeeze": False, "sharex": True, "sharey": True}
+    shape = {"nrows": rows, "ncols": columns, "squeeze": False, "sharex": True, "sharey": True}
     with style.figure(0.6 + 2.0 * rows, **shape) as (fig, axes):
         for ax in axes.flat[len(classes) :]:
             ax.set_visible(False)
