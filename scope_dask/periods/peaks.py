@@ -120,13 +120,18 @@ def finish(state: State, value: np.ndarray, index: np.ndarray) -> tuple[float, f
 
 @jit(fastmath={"reassoc", "contract"})  # else the sums are not vectorised; NaN and inf keep their meaning
 def _copy_and_sum(x: np.ndarray, n: int, shift: float, recent: np.ndarray, past: int) -> tuple[np.int32, float, float]:
-    """Copy x to recent[past:], −inf where not finite; return number, sum, sum of squares of the rest."""
+    """Copy x to recent[past:], −inf where not finite; return number, sum, sum of squares of the rest.
+
+    The loop of the sums writes nothing: else where the two arrays lie in memory would decide whether it is vectorised,
+    and with that the order of summation.
+    """
+    for l in range(n):
+        recent[past + l] = x[l] if np.abs(x[l]) < float32(np.inf) else float32(-np.inf)
     number = np.int32(0)
     s = 0.0
     q = 0.0
     for l in range(n):
         finite = np.abs(x[l]) < float32(np.inf)
-        recent[past + l] = x[l] if finite else float32(-np.inf)
         y = np.float64(x[l]) - shift if finite else 0.0
         number += np.int32(finite)
         s += y

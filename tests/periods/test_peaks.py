@@ -146,3 +146,15 @@ def test_masks_cover_exactly_the_frequencies_in_the_windows(baseline):
     for a, b in masked:
         drop[a:b] = True
     np.testing.assert_array_equal(drop, covered(size, fmin, df, TERRESTRIAL_WINDOWS))
+
+
+def test_the_moments_do_not_depend_on_where_the_arrays_lie():
+    # a tile before and behind the room that it is copied to: once the two were summed in different orders
+    n, past = 1000, 18
+    memory = np.zeros(3 * n + past, np.float32)
+    values = np.random.default_rng(0).normal(size=n).astype(np.float32)
+    sums = set()
+    for tile, room in ((0, n), (2 * n + past, n)):
+        memory[tile : tile + n] = values
+        sums.add(peaks._copy_and_sum(memory[tile : tile + n], n, 0.1, memory[room : room + past + n], past))
+    assert len(sums) == 1
