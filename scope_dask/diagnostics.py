@@ -55,6 +55,7 @@ def local_cluster(options: RunOptions) -> LocalCluster:
             memory_limit=_memory(options.memory_limit, workers),
             dashboard_address=options.dashboard_address,
             silence_logs=logging.CRITICAL,
+            preload=["scope_dask.workers"],
         )
 
 
