@@ -14,6 +14,7 @@ from scope_dask import config
 from scope_dask.conditioning.lightcurves import LIGHTCURVES_STAGE
 from scope_dask.config import ArchiveOptions, PipelineOptions
 from scope_dask.extraction.features import FEATURES_STAGE
+from scope_dask.schema import LIGHTCURVES
 from scope_dask.summary import RunSummary
 
 BYTES_PER_POINT = 20  # hjd f8, mag f4, magerr f4, catflags i4
@@ -116,7 +117,7 @@ class Pipeline:
         rows, nbytes, what = self._size()
         periods = self.options.features.periods
         stages = [
-            ("lightcurves", _short(self.options.lightcurves), len(LIGHTCURVES_STAGE.provides(None))),
+            ("lightcurves", _short(self.options.lightcurves), len(LIGHTCURVES)),
             (
                 "features",
                 f"{' '.join(periods.algorithms)}, up to {periods.max_freq:g}/d",

@@ -27,7 +27,7 @@ class Stage:
         ``kernel(partition, options) -> partition``, importable from its module (so that it pickles by reference).
         It returns the identification columns of its input and the provided columns, and may use `tally.note`.
     requires : callable
-        ``requires(options) -> Schema`` of the columns that the kernel reads.
+        ``requires(options) -> Schema`` of the columns that the kernel reads; importable like the kernel.
     provides : callable
         ``provides(options) -> Schema`` of the columns that the kernel adds to the identification.
     """

@@ -11,7 +11,7 @@ import pandas as pd
 from scope_dask import ragged, tally
 from scope_dask.conditioning.points import select_points
 from scope_dask.errors import OptionError
-from scope_dask.schema import CATFLAGS, CURVES, RAW_LIGHTCURVES, carried
+from scope_dask.schema import CATFLAGS, CURVES, RAW_LIGHTCURVES, Schema, carried
 from scope_dask.stage import Stage
 
 MINUTES_PER_DAY = 1440.0
@@ -89,12 +89,15 @@ def _take(values: np.ndarray, offsets: np.ndarray, rows: np.ndarray) -> tuple[np
     return values[points], new
 
 
-LIGHTCURVES_STAGE = Stage(
-    name="lightcurves",
-    kernel=condition,
-    requires=lambda options: RAW_LIGHTCURVES,
-    provides=lambda options: CURVES,
-)
+def _requires(options: LightCurveOptions) -> Schema:
+    return RAW_LIGHTCURVES
+
+
+def _provides(options: LightCurveOptions) -> Schema:
+    return CURVES
+
+
+LIGHTCURVES_STAGE = Stage("lightcurves", condition, _requires, _provides)
 
 
 def lightcurves(sources: Any, options: LightCurveOptions | None = None, **changes: Any) -> Any:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from scope_dask import tally
 from scope_dask.periods.grid import PeriodOptions
 from scope_dask.ragged import LightCurves
-from scope_dask.schema import DMDT, DMDT_SHAPE, FOURIER, LIGHTCURVES, STATISTICS, carried, feature_schema
+from scope_dask.schema import DMDT, DMDT_SHAPE, FOURIER, LIGHTCURVES, STATISTICS, Schema, carried, feature_schema
 from scope_dask.stage import Stage
 
 MIN_POINTS = 4
@@ -126,12 +126,15 @@ def _dmdt_column(histograms: np.ndarray, unusable: np.ndarray, index: pd.Index) 
     return pd.Series(pd.arrays.ArrowExtensionArray(lists), index=index, dtype=DMDT.pandas_dtype)
 
 
-FEATURES_STAGE = Stage(
-    name="features",
-    kernel=extract,
-    requires=lambda options: LIGHTCURVES,
-    provides=lambda options: feature_schema(options.periods.written),
-)
+def _requires(options: FeatureOptions) -> Schema:
+    return LIGHTCURVES
+
+
+def _provides(options: FeatureOptions) -> Schema:
+    return feature_schema(options.periods.written)
+
+
+FEATURES_STAGE = Stage("features", extract, _requires, _provides)
 
 
 def features(curves: Any, options: FeatureOptions | None = None, **changes: Any) -> Any:

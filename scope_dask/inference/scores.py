@@ -72,12 +72,11 @@ def score_partition(partition: pd.DataFrame, models: Models) -> pd.DataFrame:
     return tally.note(out, set_aside=[(ids[row], reasons[row]) for row in sorted(reasons)])
 
 
-SCORES = Stage(
-    name="scores",
-    kernel=score_partition,
-    requires=ModelFeatures,
-    provides=lambda models: score_schema(models.columns),
-)
+def _provides(models: Models) -> Schema:
+    return score_schema(models.columns)
+
+
+SCORES = Stage("scores", score_partition, ModelFeatures, _provides)
 
 
 def check_fourier(models: Models, fourier: str) -> None:
