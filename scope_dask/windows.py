@@ -6,14 +6,18 @@ task counts as finished, so a worker that dies afterwards takes nothing with it 
 
 from __future__ import annotations
 
+import queue
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from distributed import Client, as_completed, futures_of, get_worker
+from distributed import Client, Future, futures_of, get_worker
 from distributed.scheduler import KilledWorker
 
 BATCH_FRACTION = 4  # a window is refilled a quarter at a time
+RELEASED_TOGETHER = 50  # futures; one released before its task has ended has the scheduler cancel the task
+POLL_SECONDS = 0.5  # between two looks for tasks that failed: they report nothing
 
 
 def report(topic: str, partition: int, result: Any) -> None:
@@ -41,30 +45,23 @@ def outcomes(
     topic : str
         Unique to this call.
     """
-    results: dict[int, Any] = {}
+    inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 
     def receive(event: tuple[float, dict[str, Any]]) -> None:
-        results[event[1]["partition"]] = event[1]["result"]
+        inbox.put(event[1])
 
     client.subscribe_topic(topic, receive)
     try:
         suspects: list[int] = []
-        for partition, error in _windows(table, partitions, client, in_flight):
-            outcome = _handed_over(results, partition, error)
+        for partition, outcome in _windows(table, partitions, client, in_flight, inbox):
             if isinstance(outcome, KilledWorker):
                 suspects.append(partition)
             else:
                 yield partition, outcome
         for alone in sorted(suspects):
-            for partition, error in _windows(table.map_partitions(_again, meta=table._meta), [alone], client, 1):
-                yield partition, _handed_over(results, partition, error)
+            yield from _windows(table.map_partitions(_again, meta=table._meta), [alone], client, 1, inbox)
     finally:
         client.unsubscribe_topic(topic)
-
-
-def _handed_over(results: dict[int, Any], partition: int, error: Exception | None) -> Any:
-    """Return the result of a partition, whatever became of its worker and its task afterwards; else the error."""
-    return results.pop(partition) if error is None or partition in results else error
 
 
 def _again(result: Any) -> Any:
@@ -72,25 +69,45 @@ def _again(result: Any) -> Any:
     return result
 
 
-def _windows(table: Any, partitions: Sequence[int], client: Client, in_flight: int) -> Iterator[tuple[int, Any]]:
-    """Yield (partition, exception or None) as the tasks end."""
+def _windows(
+    table: Any, partitions: Sequence[int], client: Client, in_flight: int, inbox: queue.SimpleQueue[dict[str, Any]]
+) -> Iterator[tuple[int, Any]]:
     batch = max(1, in_flight // BATCH_FRACTION)
     waiting = deque(list(partitions[i : i + batch]) for i in range(0, len(partitions), batch))
-    running: dict[Any, int] = {}
-    done = as_completed()
-    try:
-        while waiting or running:
-            while waiting and len(running) + len(waiting[0]) <= in_flight:
-                chunk = waiting.popleft()
-                table_chunk = table.partitions[chunk].optimize()  # fused: one task a partition
-                futures = sorted(futures_of(client.persist(table_chunk)), key=lambda future: int(future.key[1]))
-                running.update({f.key: p for f, p in zip(futures, chunk, strict=True)})
-                done.update(futures)
-                del futures, table_chunk
-            for future in done.next_batch(block=True):
-                error = future.exception() if future.status == "error" else None
-                if future.status not in ("finished", "error"):
-                    error = RuntimeError(f"the task was {future.status}")
-                yield running.pop(future.key), error
-    finally:
-        done.clear()
+    running: dict[int, Future] = {}
+    reported: list[Future] = []
+    looked = time.monotonic()
+    while waiting or running:
+        while waiting and len(running) + len(waiting[0]) <= in_flight:
+            chunk = waiting.popleft()
+            running.update(zip(chunk, _submit(table, chunk, client), strict=True))
+        try:
+            message = inbox.get(timeout=POLL_SECONDS)
+        except queue.Empty:
+            pass
+        else:
+            future = running.pop(message["partition"], None)
+            if future is not None:  # else computed twice: its worker died afterwards
+                reported.append(future)
+                yield message["partition"], message["result"]
+        if len(reported) >= RELEASED_TOGETHER:
+            reported.clear()
+        if time.monotonic() - looked > POLL_SECONDS:
+            yield from _failures(running, inbox)
+            looked = time.monotonic()
+
+
+def _submit(table: Any, chunk: list[int], client: Client) -> list[Future]:
+    """Start computing some partitions and return their futures, in order."""
+    futures = futures_of(client.persist(table.partitions[chunk].optimize()))  # fused: one task a partition
+    return sorted(futures, key=lambda future: int(future.key[1]))
+
+
+def _failures(running: dict[int, Future], inbox: queue.SimpleQueue[dict[str, Any]]) -> Iterator[tuple[int, Any]]:
+    """Yield (and forget) the tasks that ended without a report."""
+    ended = {p: future.status for p, future in running.items() if future.status != "pending"}
+    if not inbox.empty():
+        return  # some of these reported in the meantime; the next look tells
+    for partition, status in ended.items():
+        future = running.pop(partition)
+        yield partition, future.exception() if status == "error" else RuntimeError(f"the task was {status}")
