@@ -31,32 +31,33 @@ _LOCAL_CONFIG = {"distributed.deploy.lost-worker-timeout": "10 minutes", "distri
 
 @contextlib.contextmanager
 def cluster_for(client: Client | None, options: RunOptions) -> Iterator[Client]:
-    """Yield `client`, or one of a local cluster made for the time of the block; log the dashboard's address first."""
+    """Yield `client`, or one of a local cluster made for the time of the block."""
     if client is not None:
-        logger.info("dashboard: %s", client.dashboard_link)
         yield client
         return
-    from scope_dask.extraction.warm_up import warm_up
-
-    warm_up()  # compiles once, before the workers start and would each do it
     with dask.config.set(_LOCAL_CONFIG), local_cluster(options) as cluster, Client(cluster) as local:
-        logger.info("dashboard: %s", local.dashboard_link)
         yield local
 
 
 def local_cluster(options: RunOptions) -> LocalCluster:
-    """Return a cluster of worker processes on this machine, one thread each."""
+    """Return a cluster of worker processes on this machine, one thread each; log the dashboard, compile the kernels."""
+    from scope_dask.extraction.warm_up import warm_up
+
     workers = options.n_workers or CPU_COUNT
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Port .* is already in use", category=UserWarning)
-        return LocalCluster(
-            n_workers=workers,
+        cluster = LocalCluster(
+            n_workers=0,
             threads_per_worker=1,
             memory_limit=_memory(options.memory_limit, workers),
             dashboard_address=options.dashboard_address,
             silence_logs=logging.CRITICAL,
             preload=["scope_dask.workers"],
         )
+    logger.info("dashboard: %s", cluster.dashboard_link)
+    warm_up()  # compiles once, before the workers start and would each do it
+    cluster.scale(workers)
+    return cluster
 
 
 def _memory(limit: str, workers: int) -> int | str:

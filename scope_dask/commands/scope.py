@@ -88,6 +88,7 @@ def run(config: str, out: str | None, overwrite: bool, scheduler: str | None) ->
                 from distributed import Client
 
                 client = stack.enter_context(Client(scheduler))
+                click.echo(f"dashboard: {client.dashboard_link}")
             summary = pipeline.run(client, overwrite=overwrite)
         click.echo(str(summary))
         sys.exit(EXIT_FAILED if summary.failed else 0)
