@@ -287,9 +287,18 @@ def done(out: Path) -> list[int]:
     return sorted(Journal(out / JOURNAL).read())
 
 
+# A shell starts its background jobs with Ctrl-C ignored, and what they start inherits that.
+HEEDS_CTRL_C = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from dask.__main__ import main
+main()
+"""
+
+
 def interrupt(config: str, out: Path, number: int) -> tuple[int, str]:
     """Run the command in a process group of its own, send the group a signal after four partitions."""
-    arguments = [sys.executable, "-m", "dask", "scope", "run", config]
+    arguments = [sys.executable, "-c", HEEDS_CTRL_C, "scope", "run", config]
     with subprocess.Popen(arguments, start_new_session=True, stderr=subprocess.PIPE, text=True) as process:
         limit = time.monotonic() + 200
         while len(done(out)) < 4 and time.monotonic() < limit and process.poll() is None:
