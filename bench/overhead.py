@@ -3,11 +3,13 @@
     python bench/overhead.py 2000 10000
 
 A scheduler, two single-thread workers and the client are processes of their own; a partition is one simulated light
-curve, conditioned and written, so that what is measured is the cost of running partitions, not of computing them.
+curve, conditioned and written, so that what is measured is the cost of running partitions, not of computing them. The
+configuration is that of a local cluster (`scope_dask.diagnostics.LOCAL_CONFIG`), without dashboard.
 """
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -17,11 +19,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import dask
 import dask.dataframe as dd
 import psutil
 from distributed import Client
 
 from scope_dask import SimulationOptions, lightcurves, simulate_sources
+from scope_dask.diagnostics import LOCAL_CONFIG
 from scope_dask.writing import WriteOptions, write_tables
 
 
@@ -37,7 +41,9 @@ def cluster() -> Iterator[tuple[str, psutil.Process]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with dask.config.set(LOCAL_CONFIG):
+        inherited = {**os.environ, "DASK_INTERNAL_INHERIT_CONFIG": dask.config.serialize(dask.config.config)}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": inherited}
     dask_command = [sys.executable, "-m", "dask"]
     port = address.rsplit(":", 1)[1]
     commands = [

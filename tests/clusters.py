@@ -17,14 +17,14 @@ import numpy as np
 import pandas as pd
 from distributed import Client, LocalCluster
 
-from scope_dask.diagnostics import _LOCAL_CONFIG
+from scope_dask.diagnostics import LOCAL_CONFIG
 
 
 @contextlib.contextmanager
 def two_workers() -> Iterator[Client]:
     """Yield the client of a cluster of two worker processes, one thread each, set up as a run does it."""
     with (
-        dask.config.set(_LOCAL_CONFIG),
+        dask.config.set(LOCAL_CONFIG),
         LocalCluster(
             n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL
         ) as cluster,
