@@ -22,8 +22,9 @@ import pandas as pd
 from scope_dask import ragged
 from scope_dask.conditioning.points import select_points
 from scope_dask.periods.aliases import agreement, resolve
-from scope_dask.periods.boxes import BoxOptions, box_peaks, eclipse_grid
-from scope_dask.periods.grid import PeriodOptions, frequency_grid
+from scope_dask.periods.boxes import box_peaks, eclipse_grid
+from scope_dask.periods.grid import frequency_grid
+from scope_dask.periods.options import BoxOptions, PeriodOptions
 from scope_dask.periods.search import search
 from scope_dask.ragged import LightCurves, gather
 

@@ -21,7 +21,8 @@ import numpy as np
 from peers import Peer, installed
 from workload import BASELINE_DAYS, cpu_seconds, light_curves, machine
 
-from scope_dask.periods.grid import PeriodOptions, frequency_grid
+from scope_dask.periods.grid import frequency_grid
+from scope_dask.periods.options import PeriodOptions
 from scope_dask.periods.search import periodogram, search
 from scope_dask.ragged import LightCurves
 

@@ -31,7 +31,7 @@ import numpy as np
 from scope_dask.periods.gpu.device import CupyDevice
 from scope_dask.periods.gpu.engine import Engine, grid_of, load
 from scope_dask.periods.gpu.search import search
-from scope_dask.periods.grid import PeriodOptions
+from scope_dask.periods.options import PeriodOptions
 from scope_dask.periods.search import search as cpu_search
 from scope_dask.ragged import LightCurves
 

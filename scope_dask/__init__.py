@@ -13,7 +13,7 @@ from scope_dask._version import __version__
 _HOME = {
     "FeatureOptions": "scope_dask.extraction.features",
     "LightCurveOptions": "scope_dask.conditioning.lightcurves",
-    "PeriodOptions": "scope_dask.periods.grid",
+    "PeriodOptions": "scope_dask.periods.options",
     "Pipeline": "scope_dask.pipeline",
     "SimulationOptions": "scope_dask.simulate",
     "features": "scope_dask.extraction.features",
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from scope_dask.extraction.features import FeatureOptions, features
     from scope_dask.inference.models import load_models
     from scope_dask.inference.scores import scores
-    from scope_dask.periods.grid import PeriodOptions
+    from scope_dask.periods.options import PeriodOptions
     from scope_dask.periods.search import periodogram
     from scope_dask.pipeline import Pipeline
     from scope_dask.simulate import SimulationOptions, simulate_sources

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from scope_dask.extraction.dmdt import DM_EDGES, DT_EDGES
-from scope_dask.periods.grid import TERRESTRIAL_WINDOWS, PeriodOptions
+from scope_dask.periods.grid import TERRESTRIAL_WINDOWS
+from scope_dask.periods.options import PeriodOptions
 from scope_dask.schema import (
     ALGORITHMS,
     CATFLAGS,
@@ -17,7 +18,6 @@ from scope_dask.schema import (
     SET_ASIDE,
     STATISTICS,
     Column,
-    feature_schema,
     score_schema,
 )
 
@@ -38,8 +38,8 @@ def features_page() -> str:
     """Return the page on every column of every table, in Markdown."""
     default = PeriodOptions()
     nested = default.written[-1]
-    columns = list(feature_schema(default.written))
-    periods = [c for c in columns if c.name.startswith(("period_", "significance_", "pdot_", "log10_fap_"))]
+    columns = list(default.schema)
+    periods = [c for c in columns if c.name not in STATISTICS and c != DMDT and not c.name.startswith("f1_")]
     fourier = [c for c in columns if c.name.startswith("f1_") and c.name.endswith(f"_{nested}")]
     sections = [
         _HEAD,

@@ -31,6 +31,11 @@ class LightCurves:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    @property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """(hjd, mag, magerr, offsets), as kernels take them."""
+        return self.hjd, self.mag, self.magerr, self.offsets
+
     def __getitem__(self, i: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return (hjd, mag, magerr) of light curve `i`."""
         part = slice(self.offsets[i], self.offsets[i + 1])

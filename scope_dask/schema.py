@@ -173,6 +173,7 @@ def carried(frame: pd.DataFrame) -> list[str]:
 
 
 _SCOPE = "SCoPe 0.9.5"
+_SCOPE_DASK = "scope_dask"
 _W = "w_i = 1/e_i², m̄ = Σ w m / Σ w"
 _D = "d_i = √(N/(N − 1)) (m_i − m̄)/e_i"
 _NOT_RESIDUALS = "the test is on m/e, not on the residuals (m − m̄)/e"
@@ -340,6 +341,20 @@ ALGORITHMS = {
         "Schwarzenberg-Czerny 1989",
         departs="the number of bins is not reduced for empty ones",
     ),
+    "MHAOV": Algorithm(
+        "weighted fit of a mean and several harmonics (3 unless told otherwise), standard normalisation",
+        "Schwarzenberg-Czerny 1996",
+        True,
+        "the power P, of which his Θ is a monotone function",
+    ),
+    "BLS": Algorithm(
+        "box least squares, weighted, up to 5 cycles/day: share of χ² that the best box explains",
+        "Kovács, Zucker & Mazeh 2002",
+        departs="only boxes in which the star is fainter, with a least weight inside and outside",
+    ),
+    "FPW": Algorithm(
+        "weighted phase folding: share of χ² that the means of 20 phase bins explain", "Plavchan et al. 2008"
+    ),
     "ELS_ECE_EAOV": Algorithm(
         "nested: the highest EAOV among the best distinct peaks of ELS and ECE",
         "Coughlin et al. 2021",
@@ -348,7 +363,7 @@ ALGORITHMS = {
 }
 
 
-def _period_columns(algorithm: str) -> list[Column]:
+def _period_columns(algorithm: str, refine: bool, aliases: bool) -> list[Column]:
     method = ALGORITHMS[algorithm]
     nested = algorithm.count("_") > 1
 
@@ -365,22 +380,85 @@ def _period_columns(algorithm: str) -> list[Column]:
             "analysis of variance at the period" if nested else "|best − mean|/std of the statistic over the grid",
             _SCOPE, "the raw statistic, not in units of its deviation" if nested else "",
         ),
-        column("pdot", "", "period derivative", "0", _SCOPE, "not searched"),
+        column(
+            "pdot", "", "period derivative at period_" + algorithm, "that of the best fold with period P + Ṗ (t − t_1)",
+            _SCOPE, "0 unless derivatives are searched (option pdots)",
+        ),
     ]  # fmt: skip
     if method.false_alarm:
         formula = "log10 of the upper limit of the probability, computed as a logarithm"
         columns.append(
-            column("log10_fap", "", f"false-alarm probability of period_{algorithm}", formula, "Baluev 2008")
+            column("log10_fap", "", f"false-alarm probability of period_{algorithm}", formula, "Baluev 2008, 2009")
+        )
+    if refine:
+        columns += [
+            column(
+                "period_refined",
+                "d",
+                f"period of the maximum within a grid step of period_{algorithm}",
+                "of the power of LS, ELS or MHAOV, for others of a fit of up to 5 harmonics",
+                "Kiefer 1953",
+                "Fourier columns and phases belong to the period on the grid",
+            ),
+            column(
+                "period_refined_error",
+                "d",
+                f"standard deviation of period_refined_{algorithm}",
+                "σ_f P², σ_f² = 2 (1 − p)/((N − 2H − 2) |p″|), p the power",
+                "Montgomery & O'Donoghue 1999",
+                "for white noise; knows nothing of aliases",
+            ),
+        ]
+    if aliases:
+        columns.append(
+            Column(
+                f"relation_{algorithm}",
+                "str",
+                "",
+                f"what period_{algorithm} is to period_resolved",
+                "same, harmonic (2, 1/2, 3, 1/3), alias: and of which period of the observing times, or unrelated",
+                "Deeming 1975",
+            )
         )
     return columns
 
 
+_RESOLVED = Schema(
+    [
+        Column(
+            "period_resolved", "float64", "d", "period, of the best peaks of all methods, whose shape fits best",
+            "least n ln(1 − p) + k ln n of fits of 1 to 4 harmonics and of a box, p the share of variance explained",
+            "Schwarz 1978",
+        ),
+        Column(
+            "period_resolved_score", "float64", "", "lead of period_resolved over the best unrelated or alias peak",
+            "difference of the Bayesian information criteria; above 10 is decisive, inf without competition",
+            "Kass & Raftery 1995",
+        ),
+        Column(
+            "period_agreement", "float64", "", "how far the methods agree on a period, 0 to 1",
+            "share of the other methods with the same period or 2, 1/2, 3, 1/3 of it, an alias counting half; of the "
+            "method for which it is largest",
+            _SCOPE_DASK,
+        ),
+    ]
+)  # fmt: skip
+
+
 @cache
-def feature_schema(algorithms: tuple[str, ...]) -> Schema:
-    """Return the columns of a features table (identification aside) for the period `algorithms` that are written."""
-    periods = [c for a in algorithms for c in _period_columns(a)]
+def feature_schema(algorithms: tuple[str, ...], refine: bool = True, aliases: bool = True) -> Schema:
+    """Return the columns of a features table (identification aside).
+
+    Parameters
+    ----------
+    algorithms : tuple of str
+        Period algorithms that are written.
+    refine, aliases : bool
+        As in `scope_dask.PeriodOptions`.
+    """
+    periods = [c for a in algorithms for c in _period_columns(a, refine, aliases)]
     fourier = [c for a in algorithms for c in _fourier_columns(a)]
-    return Schema([*STATISTICS, *periods, *fourier, DMDT])
+    return Schema([*STATISTICS, *periods, *(_RESOLVED if aliases else ()), *fourier, DMDT])
 
 
 def score_schema(tags: Iterable[str]) -> Schema:

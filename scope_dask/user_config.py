@@ -20,7 +20,7 @@ from scope_dask.config import from_mapping, read_yaml
 from scope_dask.errors import OptionError, SourceError, nearest
 from scope_dask.extraction.dmdt import DM_EDGES, DT_EDGES
 from scope_dask.extraction.features import FeatureOptions
-from scope_dask.periods.grid import PeriodOptions
+from scope_dask.periods.options import PeriodOptions
 from scope_dask.training.options import TrainingOptions
 
 NAME = "config.yaml"

@@ -15,7 +15,7 @@ from scope_dask.conditioning.lightcurves import LightCurveOptions
 from scope_dask.config import ArchiveOptions, PipelineOptions, RunOptions, ScoreOptions, SourceOptions
 from scope_dask.errors import OptionError, SourceError
 from scope_dask.extraction.features import FeatureOptions
-from scope_dask.periods.grid import PeriodOptions
+from scope_dask.periods.options import PeriodOptions
 from scope_dask.simulate import SimulationOptions
 
 MINIMAL = {"out": "out", "sources": {"simulate": {}}}

@@ -9,8 +9,8 @@ import pytest
 
 import scope_dask
 from scope_dask.documentation import features_page
-from scope_dask.periods.grid import PeriodOptions
-from scope_dask.schema import ALGORITHMS, FOURIER, feature_schema
+from scope_dask.periods.options import PeriodOptions
+from scope_dask.schema import ALGORITHMS, FOURIER
 
 ROOT = Path(__file__).parents[1]
 
@@ -20,7 +20,7 @@ def test_the_page_of_columns_is_the_one_made_from_the_schema() -> None:
     assert committed == features_page(), "run `make docs`"
 
 
-@pytest.mark.parametrize("column", feature_schema(PeriodOptions().written), ids=lambda column: column.name)
+@pytest.mark.parametrize("column", PeriodOptions().schema, ids=lambda column: column.name)
 def test_every_feature_has_meaning_formula_and_source_and_is_on_the_page(column) -> None:
     assert column.meaning
     assert column.formula

@@ -116,7 +116,7 @@ def test_a_plan_of_a_simulation_simulates_nothing(options: dict[str, Any], monke
     lines = str(plan).splitlines()
     assert lines[0] == "sources      simulated field 296: 24 light curves, about 18.75 kiB in memory, 6 partitions"
     assert lines[1] == "lightcurves  min_n_lc_points 20, min_cadence_minutes 30.0 → 10 columns"
-    assert lines[2] == "features     ELS_ECE_EAOV, up to 3/d → 82 columns"
+    assert lines[2] == "features     ELS_ECE_EAOV, up to 3/d → 94 columns"
     assert lines[3] == f"out          {options['out']}"
     assert not Path(options["out"]).exists()
 

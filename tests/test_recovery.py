@@ -16,7 +16,7 @@ from scope_dask.demo.recovery import (
     recovery_table,
 )
 from scope_dask.errors import SchemaError, UsageError
-from scope_dask.periods.grid import PeriodOptions
+from scope_dask.periods.options import PeriodOptions
 from scope_dask.ragged import LightCurves
 
 BASELINE = 1000.0

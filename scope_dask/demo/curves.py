@@ -12,8 +12,9 @@ from distributed import Client
 from scope_dask.conditioning.lightcurves import LIGHTCURVES_STAGE
 from scope_dask.config import PipelineOptions
 from scope_dask.demo.recovery import astropy_periods
-from scope_dask.periods.grid import PeriodOptions
-from scope_dask.periods.search import MINIMISED, periodogram
+from scope_dask.periods.choice import MINIMISED
+from scope_dask.periods.options import PeriodOptions
+from scope_dask.periods.search import periodogram
 from scope_dask.pipeline import Pipeline
 from scope_dask.ragged import LightCurves
 

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from scope_dask.errors import UsageError
-from scope_dask.periods.grid import PeriodOptions, frequency_grid
+from scope_dask.periods.grid import frequency_grid
+from scope_dask.periods.options import PeriodOptions
 from scope_dask.ragged import LightCurves
 from scope_dask.schema import SOURCES, Column, Schema
 

@@ -29,7 +29,7 @@ from scope_dask.errors import RunError, UsageError
 from scope_dask.extraction.features import FeatureOptions
 from scope_dask.inference.models import Models
 from scope_dask.pipeline import Pipeline
-from scope_dask.schema import SOURCES, feature_schema
+from scope_dask.schema import SOURCES
 from scope_dask.simulate import SimulationOptions
 from scope_dask.summary import RunSummary
 
@@ -306,7 +306,7 @@ def _read_features(root: Path, options: FeatureOptions) -> pd.DataFrame:
     RunError
         If there are none.
     """
-    names = [c.name for c in feature_schema(options.periods.written) if c.name != "dmdt"]
+    names = options.periods.schema.without("dmdt").names
     folder = root / "features"
     if folder.is_dir():
         frame = read_table(folder, ["_id", "filter", *names])

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from scope_dask import tally
-from scope_dask.periods.grid import PeriodOptions
+from scope_dask.periods.options import PeriodOptions
 from scope_dask.ragged import LightCurves
-from scope_dask.schema import DMDT, DMDT_SHAPE, FOURIER, LIGHTCURVES, STATISTICS, Schema, carried, feature_schema
+from scope_dask.schema import DMDT, DMDT_SHAPE, FOURIER, LIGHTCURVES, STATISTICS, Schema, carried
 from scope_dask.stage import Stage
+
+if TYPE_CHECKING:
+    from scope_dask.periods.choice import AlgorithmResult
 
 MIN_POINTS = 4
 
@@ -57,10 +60,11 @@ def extract(partition: pd.DataFrame, options: FeatureOptions) -> pd.DataFrame:
             values = getattr(result, name)
             if values is not None:
                 columns[f"{name}_{algorithm}"] = np.where(unusable, np.nan, values)
+    columns.update(_judged(curves, results, options.periods, unusable))
     for algorithm, result in results.items():
         columns.update(_fourier_columns(curves, result.period, algorithm, options.fourier))
     columns["dmdt"] = _dmdt_column(dmdt(curves.hjd, curves.mag, curves.offsets), unusable, partition.index)
-    order = [*carried(partition), *feature_schema(options.periods.written).names]
+    order = [*carried(partition), *options.periods.schema.names]
     out = pd.DataFrame(columns, index=partition.index)[order]
     ids = partition["_id"].to_numpy()
     return tally.note(out, set_aside=[(ids[i], r) for i, r in enumerate(reasons) if r])
@@ -110,6 +114,17 @@ def _constant(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     return ~_any(values != first, offsets)
 
 
+def _judged(
+    curves: LightCurves, results: dict[str, AlgorithmResult], options: PeriodOptions, unusable: np.ndarray
+) -> dict[str, Any]:
+    from scope_dask.periods.judge import judge
+
+    return {
+        name: pd.array(np.where(unusable, np.nan, values), dtype=options.schema[name].pandas_dtype)
+        for name, values in judge(curves, results, options).items()
+    }
+
+
 def _fourier_columns(curves: LightCurves, period: np.ndarray, algorithm: str, contents: str) -> dict[str, np.ndarray]:
     from scope_dask.extraction.fourier import documented, fourier
 
@@ -131,7 +146,7 @@ def _requires(options: FeatureOptions) -> Schema:
 
 
 def _provides(options: FeatureOptions) -> Schema:
-    return feature_schema(options.periods.written)
+    return options.periods.schema
 
 
 FEATURES_STAGE = Stage("features", extract, _requires, _provides)

@@ -10,7 +10,7 @@ def warm_up() -> None:
     """
     from scope_dask.conditioning.lightcurves import lightcurves
     from scope_dask.extraction.features import FeatureOptions, features
-    from scope_dask.periods.grid import NESTED, PeriodOptions
+    from scope_dask.periods.options import NESTED, PeriodOptions
     from scope_dask.schema import ALGORITHMS
     from scope_dask.simulate import SimulationOptions, simulate_sources
 

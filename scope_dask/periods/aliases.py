@@ -15,9 +15,9 @@ import numpy as np
 from scope_dask.compiled import jit
 from scope_dask.periods import exact_weighted
 from scope_dask.periods.bins import longest_curve
-from scope_dask.periods.boxes import BoxOptions
 from scope_dask.periods.exact_lombscargle import cos_sin
 from scope_dask.periods.harmonic_fit import HARMONICS, harmonic_shares, prepare
+from scope_dask.periods.options import BoxOptions
 from scope_dask.periods.packed import weighable
 
 SOFTENING = 0.2  # of the standard deviation of the magnitudes, added to their errors in quadrature
@@ -27,6 +27,7 @@ FEW_CYCLES = 10.0  # seen in a light curve: no more than two harmonics are fitte
 REACH = 0.1  # candidates are refined within this fraction of 1/baseline …
 STEPS = 3  # … on each side of which so many frequencies are tried
 NEAR = 1.5  # frequencies closer than this, in units of 1/baseline, are the same
+TIE = 1e-6  # criteria closer than this differ by rounding
 LEAST_WINDOW = 0.1  # |W|² of a sampling frequency that makes aliases
 
 DAY, SIDEREAL_DAY, YEAR, MONTH = 1.0, 1.00273790935, 1.0 / 365.2422, 1.0 / 29.530589
@@ -130,7 +131,7 @@ def alias_of(hjd: np.ndarray, offsets: np.ndarray, frequency: np.ndarray, refere
     lines = np.tile(SAMPLING, len(offsets) - 1)
     line_offsets = np.arange(len(offsets), dtype=np.int64) * len(SAMPLING)
     window = spectral_window(hjd, offsets, lines, line_offsets).reshape(-1, len(SAMPLING))
-    _relate(_baselines(hjd, offsets), np.ascontiguousarray(frequency), reference, window, *out)
+    _relate(baselines(hjd, offsets), np.ascontiguousarray(frequency), reference, window, *out)
     return out
 
 
@@ -193,7 +194,7 @@ def resolve(
     boxes = BoxOptions()
     _judge(hjd, mag, magerr, offsets, candidates, boxes.n_bins, boxes.widths, boxes.min_points,
            criterion, refined, power, model)  # fmt: skip
-    index = np.argmin(criterion, axis=1)
+    index = np.argmax(criterion <= criterion.min(axis=1, keepdims=True) + TIE, axis=1)
     rows = np.arange(len(index))
     found = np.isfinite(criterion[rows, index])
     frequency = np.where(found, refined[rows, index], np.nan)
@@ -228,7 +229,8 @@ def _window(hjd: np.ndarray, offsets: np.ndarray, freqs: np.ndarray, freq_offset
                 out[j] = _window_at(t, start, freqs[j])
 
 
-def _baselines(hjd: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+def baselines(hjd: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Return the time between first and last point of every light curve, days; NaN without points."""
     out = np.full(len(offsets) - 1, np.nan)
     rows = np.flatnonzero(np.diff(offsets) > 0)
     if len(rows):
@@ -314,8 +316,9 @@ def _judge(
         for c in range(candidates.shape[1]):
             if not 0.0 < candidates[i, c] < np.inf:
                 continue
-            for k in range(-STEPS, STEPS + 1):
-                f = candidates[i, c] + k * REACH / STEPS / baseline
+            for k in range(2 * STEPS + 1):
+                step = (k + 1) // 2 * (1 - 2 * (k % 2))  # 0, −1, 1, −2, …: of equal fits the nearest stays
+                f = candidates[i, c] + step * REACH / STEPS / baseline
                 harmonic_shares(work, n, f, shares)
                 exact_weighted.fold(hjd[a:b], mag[a:b], error[:n], f, (scale[0], scale[1]), sums)
                 shares[0] = exact_weighted.best_box(sums, widths, least)[0] / scale[2]
@@ -340,5 +343,5 @@ def _keep_best(
             continue  # a shape seen a few times only, or the star's frequency is a multiple of this one
         parameters = 2.0 * h + 2.0 if h > 0 else BOX_PARAMETERS
         x = n * np.log(max(1.0 - shares[h], 1e-12)) + parameters * np.log(float(n))
-        if x < criterion[i, c]:
+        if x < criterion[i, c] - TIE:
             criterion[i, c], refined[i, c], power[i, c], model[i, c] = x, f, shares[h], h

@@ -12,61 +12,18 @@ largest p of all boxes in which the star is fainter (s > 0) and which hold, and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numba import float32, int32, uint64
 
 from scope_dask.compiled import jit
-from scope_dask.errors import OptionError
 from scope_dask.periods import packed, peaks
 from scope_dask.periods.bins import longest_curve
 from scope_dask.periods.bitsliced import LANES
 from scope_dask.periods.grid import FrequencyGrid
+from scope_dask.periods.options import BoxOptions
 from scope_dask.periods.peaks import Peaks
 
-MOST_BINS = 1024
 NEARLY = 0.999  # of a least weight is enough: equal weights meet it whatever the rounding
-
-
-@dataclass(frozen=True, slots=True)
-class BoxOptions:
-    """Which boxes are tried.
-
-    Attributes
-    ----------
-    n_bins : int
-        Phase bins.
-    shortest, longest : float
-        Durations of the boxes, as fractions of the period; rounded to whole bins, at least one.
-    n_durations : int
-        Durations in geometric progression from `shortest` to `longest` (equal ones are tried once).
-    min_points : float
-        Least weight inside a box and outside, in units of the mean weight of a point.
-    """
-
-    n_bins: int = 200
-    shortest: float = 0.01
-    longest: float = 0.15
-    n_durations: int = 8
-    min_points: float = 5.0
-
-    def __post_init__(self) -> None:
-        if not 2 <= self.n_bins <= MOST_BINS:
-            raise OptionError(f"n_bins is {self.n_bins}; it must be from 2 to {MOST_BINS}")
-        if not 0 < self.shortest <= self.longest < 1:
-            raise OptionError(
-                f"durations from {self.shortest} to {self.longest}; they must be ascending fractions of the period"
-            )
-        for name in ("n_durations", "min_points"):
-            if not getattr(self, name) > 0:
-                raise OptionError(f"{name} is {getattr(self, name)}; it must be greater than 0")
-
-    @property
-    def widths(self) -> np.ndarray:
-        """Durations in bins, ascending, int64."""
-        widths = np.rint(np.geomspace(self.shortest, self.longest, self.n_durations) * self.n_bins)
-        return np.unique(np.clip(widths, 1, self.n_bins - 1)).astype(np.int64)
 
 
 def box_peaks(

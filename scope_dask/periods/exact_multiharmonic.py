@@ -16,11 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 from scope_dask.compiled import jit
-from scope_dask.errors import OptionError
 from scope_dask.periods import exact_lombscargle as exact
 from scope_dask.periods.exact_lombscargle import NO_VARIANCE
-
-MOST_HARMONICS = 5
+from scope_dask.periods.options import check_harmonics
 
 
 class Room(NamedTuple):
@@ -171,12 +169,6 @@ def multiharmonic(
     freqs = np.ascontiguousarray(freqs, np.float64)
     _all_powers(hjd, mag, magerr, offsets, freqs, freq_offsets, int(n_harmonics), out)
     return out
-
-
-def check_harmonics(n_harmonics: int) -> None:
-    """Raise an OptionError unless the number of harmonics is one that the kernels are made for."""
-    if n_harmonics not in range(1, MOST_HARMONICS + 1):
-        raise OptionError(f"the number of harmonics is {n_harmonics}; it must be 1 to {MOST_HARMONICS}")
 
 
 def analysis_of_variance(power: np.ndarray, n_points: np.ndarray, n_harmonics: int) -> np.ndarray:

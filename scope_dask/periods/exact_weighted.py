@@ -11,7 +11,8 @@ import numpy as np
 
 from scope_dask.compiled import jit
 from scope_dask.periods.bins import PHASE_BINS
-from scope_dask.periods.boxes import NEARLY, BoxOptions
+from scope_dask.periods.boxes import NEARLY
+from scope_dask.periods.options import BoxOptions
 from scope_dask.periods.packed import moments, weighable
 
 

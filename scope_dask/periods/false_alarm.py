@@ -1,15 +1,16 @@
-"""False-alarm probability of a Lomb-Scargle peak as a logarithm, which neither under- nor overflows.
+"""False-alarm probability of a periodogram's peak as a logarithm, which neither under- nor overflows.
 
-Baluev 2008, MNRAS 385, 1279: upper limit of the probability that noise alone has a peak of at least this
-power anywhere below a highest frequency (equation 6, "standard" normalisation of table 1). astropy
-evaluates the same formula to 0 for every strong signal, so that peaks can no longer be told apart.
+Upper limit of the probability that noise alone has a peak of at least this power anywhere below a highest frequency:
+for one harmonic Baluev 2008, MNRAS 385, 1279 (equation 6, "standard" normalisation of table 1), for several Baluev
+2009, MNRAS 395, 1541. astropy evaluates the same formula for one harmonic to 0 for every strong signal, so that peaks
+can no longer be told apart.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import gammaln, xlog1py
+from scipy.special import factorial, factorial2, gammaln, poch, xlog1py, xlogy
 
 from scope_dask.compiled import jit
 from scope_dask.periods import exact_lombscargle as exact
@@ -19,7 +20,7 @@ _TINY = -30.0  # below this logarithm, 1 - (1 - p) exp(-τ) is p + τ to roundin
 
 
 def log10_false_alarm_probability(
-    power: ArrayLike, n_points: ArrayLike, time_std: ArrayLike, max_freq: ArrayLike
+    power: ArrayLike, n_points: ArrayLike, time_std: ArrayLike, max_freq: ArrayLike, n_harmonics: int = 1
 ) -> np.ndarray:
     """Return log10 of Baluev's upper limit of the false-alarm probability, 0 at most.
 
@@ -36,6 +37,10 @@ def log10_false_alarm_probability(
         Standard deviation of the times in days, weighted as the periodogram is (weights 1/magerr² for "LS").
     max_freq : array_like
         Highest frequency searched, cycles/day.
+    n_harmonics : int
+        H. With P the power, K = N − 1 − 2 H and T = √(4π) `time_std`, the expected number of peaks is
+        ``τ = α_H T f_max Γ((N − 1)/2)/Γ((K + 1)/2) P^(H − ½) (1 − P)^((K − 1)/2)``, and the probability of a single
+        frequency that of a beta distribution; ``1 − (1 − p) e^−τ`` is returned.
 
     Returns
     -------
@@ -47,14 +52,28 @@ def log10_false_alarm_probability(
     n = np.asarray(n_points, dtype=np.float64)
     width = np.sqrt(4 * np.pi) * np.asarray(time_std) * np.asarray(max_freq)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        gamma = 0.5 * np.log(2 / (n - 1)) + gammaln((n - 1) / 2) - gammaln((n - 2) / 2)
-        log_single = xlog1py(0.5 * (n - 3), -z)
-        log_tau = gamma + np.log(width) + xlog1py(0.5 * (n - 4), -z) + 0.5 * np.log(0.5 * (n - 1) * z)
+        rest = n - 1 - 2 * n_harmonics
+        log_single = _log_single(z, rest, n_harmonics)
+        log_tau = np.log(_alpha(n_harmonics) * width) + gammaln((n - 1) / 2) - gammaln((rest + 1) / 2)
+        log_tau = log_tau + xlog1py(0.5 * (rest - 1), -z) + xlogy(n_harmonics - 0.5, z)
         tau = np.exp(log_tau)
         plain = np.log(-np.expm1(-tau) + np.exp(log_single - tau))
         small = np.logaddexp(log_tau, log_single)
         log = np.where(small < _TINY, small, plain)
-    return np.where(n < 3, np.nan, np.minimum(log, 0.0) / np.log(10))
+    return np.where(n < 2 * n_harmonics + 1, np.nan, np.minimum(log, 0.0) / np.log(10))
+
+
+def _alpha(n_harmonics: int) -> float:
+    """Return Baluev's (2009) factor α_H: how much faster than for one harmonic peaks come along; α_1 = 1."""
+    h = n_harmonics
+    terms = [(-1) ** (h - k) * k ** (2 * h + 1) / (factorial(h + k) * factorial(h - k)) for k in range(1, h + 1)]
+    return float(2**h / factorial2(2 * h - 1) * sum(terms))
+
+
+def _log_single(z: np.ndarray, rest: np.ndarray, n_harmonics: int) -> np.ndarray:
+    """Return ln of the probability that noise has at least this power at one frequency: 1 − I_z(H, `rest`/2)."""
+    series = sum(poch(0.5 * rest, j) / factorial(j) * z**j for j in range(n_harmonics))
+    return np.asarray(xlog1py(0.5 * rest, -z) + np.log(series))
 
 
 @jit()
@@ -82,8 +101,8 @@ def _power_and_time_std(
         time_std[i] = np.sqrt(variance)
 
 
-def lomb_scargle_log10_fap(
-    curves: LightCurves, power: np.ndarray, max_freq: ArrayLike, floating_mean: bool
+def periodogram_log10_fap(
+    curves: LightCurves, power: np.ndarray, max_freq: ArrayLike, weighted: bool, n_harmonics: int = 1
 ) -> np.ndarray:
     """Return log10 of the false-alarm probability of the highest peak of every light curve.
 
@@ -92,12 +111,13 @@ def lomb_scargle_log10_fap(
     curves : LightCurves
         n light curves.
     power : numpy.ndarray, shape (n,), float64
-        Highest power as `scope_dask.periods.exact_lombscargle.lomb_scargle` gives it ("ELS" power
-        unnormalised).
+        Highest power as `exact_lombscargle.lomb_scargle` ("ELS" power unnormalised) or
+        `exact_multiharmonic.multiharmonic` give it.
     max_freq : array_like, shape () or (n,)
         Highest frequency searched, cycles/day.
-    floating_mean : bool
-        True: "LS", False: "ELS".
+    weighted : bool
+        True: "LS" and "MHAOV", False: "ELS".
+    n_harmonics : int
 
     Returns
     -------
@@ -106,5 +126,5 @@ def lomb_scargle_log10_fap(
     """
     relative = np.array(power, dtype=np.float64)
     time_std = np.empty(len(curves))
-    _power_and_time_std(curves.hjd, curves.mag, curves.magerr, curves.offsets, floating_mean, relative, time_std)
-    return log10_false_alarm_probability(relative, np.diff(curves.offsets), time_std, max_freq)
+    _power_and_time_std(curves.hjd, curves.mag, curves.magerr, curves.offsets, weighted, relative, time_std)
+    return log10_false_alarm_probability(relative, np.diff(curves.offsets), time_std, max_freq, n_harmonics)

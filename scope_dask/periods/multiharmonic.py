@@ -23,6 +23,7 @@ from scope_dask.periods.grid import FrequencyGrid
 from scope_dask.periods.lanes import WIDTH, load, splat, store, transpose, where_less
 from scope_dask.periods.lombscargle import BEFORE, BLOCK, MOST_STEPS, TRANSFORM, Tables
 from scope_dask.periods.nufft import ROW
+from scope_dask.periods.options import check_harmonics
 
 ROWS = TRANSFORM // 2  # samples of a transform
 PART = 4  # samples that are interpolated at a time: their sums stay in the nearest cache
@@ -325,7 +326,7 @@ def multiharmonic_peaks(
     OptionError
         If there is no such number of harmonics.
     """
-    exact.check_harmonics(n_harmonics)
+    check_harmonics(n_harmonics)
     out = peaks.no_peaks(len(offsets) - 1, k)
     room = _new_room(longest(offsets), n_harmonics)
     _all_peaks(hjd, mag, magerr, offsets, grid, lombscargle.tables(), sep, int(n_harmonics), room, out)

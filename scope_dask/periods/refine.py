@@ -17,6 +17,7 @@ from scope_dask.compiled import jit
 from scope_dask.errors import OptionError, nearest
 from scope_dask.periods import exact_multiharmonic as exact
 from scope_dask.periods.exact_lombscargle import longest
+from scope_dask.periods.options import MOST_HARMONICS, check_harmonics
 
 FOLDED_HARMONICS = 5  # narrow eclipses gain from every one
 POINTS_PER_HARMONIC = 10  # of short light curves
@@ -89,7 +90,7 @@ def refine(
     known = [*_OWN, "MHAOV", *_FOLDED]
     if method not in known:
         raise OptionError(f"there is no period method {method!r}{nearest(method, known)}; there are {', '.join(known)}")
-    exact.check_harmonics(n_harmonics)
+    check_harmonics(n_harmonics)
     own, weighted, floating_mean = _OWN.get(method, (n_harmonics, method == "MHAOV", True))
     harmonics = np.full(len(offsets) - 1, own, np.int64)
     if method in _FOLDED:
@@ -114,7 +115,7 @@ def _refine(
     refined: np.ndarray,
     error: np.ndarray,
 ) -> None:
-    room = exact.new_room(longest(offsets), exact.MOST_HARMONICS)
+    room = exact.new_room(longest(offsets), MOST_HARMONICS)
     for i in range(offsets.size - 1):
         a = offsets[i]
         b = offsets[i + 1]

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scope_dask.errors import OptionError
-from scope_dask.periods.boxes import BoxOptions, box_peaks, eclipse_grid
+from scope_dask.periods.boxes import box_peaks, eclipse_grid
 from scope_dask.periods.exact_weighted import box
-from scope_dask.periods.grid import FrequencyGrid, PeriodOptions, frequency_grid
+from scope_dask.periods.grid import FrequencyGrid, frequency_grid
+from scope_dask.periods.options import BoxOptions, PeriodOptions
 from scope_dask.ragged import LightCurves
 
 OPTIONS = BoxOptions()

@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scope_dask.periods.exact_lombscargle import lomb_scargle
-from scope_dask.periods.false_alarm import log10_false_alarm_probability, lomb_scargle_log10_fap
+from scope_dask.periods.false_alarm import log10_false_alarm_probability, periodogram_log10_fap
+from scope_dask.periods.options import PeriodOptions
+from scope_dask.periods.search import search
 from scope_dask.ragged import LightCurves
 
 
@@ -51,13 +53,26 @@ def test_whole_partition_is_astropys(floating_mean):
     highest = np.full(5, 48.0)
     for i, (t, m, _) in enumerate(lists):
         highest[i] = LombScargle(t - t[0], m).autofrequency(maximum_frequency=48.0).max()
-    ours = lomb_scargle_log10_fap(curves, power, highest, floating_mean)
+    ours = periodogram_log10_fap(curves, power, highest, floating_mean)
     for i, (t, m, e) in enumerate(lists):
         model = LombScargle(t - t[0], m, e if floating_mean else None, fit_mean=floating_mean)
         p = model.power(0.3, method="slow")
         fap = model.false_alarm_probability(p, method="baluev", maximum_frequency=48.0)
         assert ours[i] == pytest.approx(min(np.log10(fap), 0), rel=1e-8, abs=1e-12)
     assert np.isnan(ours[3:]).all()
+
+
+@pytest.mark.parametrize("n_harmonics", [1, 2, 4])
+def test_noise_rarely_exceeds_the_limit_of_several_harmonics(n_harmonics):
+    rng = np.random.default_rng(9)
+    t = 2459000.0 + np.sort(rng.uniform(0, 100, 60))
+    lists = [(t, 17 + 0.1 * rng.normal(size=60), np.full(60, 0.1)) for _ in range(1500)]
+    options = PeriodOptions(("MHAOV",), max_freq=3.0, n_harmonics=n_harmonics, top_n_periods=1)
+    log10_fap = search(LightCurves.from_lists(lists), options)["MHAOV"].log10_fap
+    for level in (0.03, 0.1):
+        share = (log10_fap < np.log10(level)).mean()
+        spread = np.sqrt(level / 1500)
+        assert 0.4 * level - 3 * spread < share < level + 3 * spread  # an upper limit, and not far off
 
 
 def by_decimals(z, n, width):

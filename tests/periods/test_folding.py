@@ -12,7 +12,8 @@ from scope_dask.compiled import jit
 from scope_dask.periods import bitsliced, exact_folding
 from scope_dask.periods.aov import aov_peaks
 from scope_dask.periods.folding import conditional_entropy_peaks
-from scope_dask.periods.grid import FrequencyGrid, PeriodOptions, frequency_grid
+from scope_dask.periods.grid import FrequencyGrid, frequency_grid
+from scope_dask.periods.options import PeriodOptions
 from scope_dask.ragged import LightCurves
 
 PHASE_ERROR = 5e-8  # cycles: 2**-33 * 256 of the steps, 2**-27 of the product, and the rounding of the anchor

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from scope_dask.periods import nufft
 from scope_dask.periods.exact_lombscargle import lomb_scargle
-from scope_dask.periods.grid import TERRESTRIAL_WINDOWS, FrequencyGrid, PeriodOptions, frequency_grid
+from scope_dask.periods.grid import TERRESTRIAL_WINDOWS, FrequencyGrid, frequency_grid
 from scope_dask.periods.lombscargle import lomb_scargle_peaks
+from scope_dask.periods.options import PeriodOptions
 from scope_dask.ragged import LightCurves
 
 NO_WINDOWS = np.empty((0, 2))

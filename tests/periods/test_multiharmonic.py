@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from scope_dask.errors import OptionError
 from scope_dask.periods.exact_lombscargle import lomb_scargle
 from scope_dask.periods.exact_multiharmonic import analysis_of_variance, multiharmonic
-from scope_dask.periods.grid import FrequencyGrid, PeriodOptions, frequency_grid
+from scope_dask.periods.grid import FrequencyGrid, frequency_grid
 from scope_dask.periods.multiharmonic import multiharmonic_peaks
+from scope_dask.periods.options import PeriodOptions
 from scope_dask.ragged import LightCurves
 
 NO_WINDOWS = np.empty((0, 2))

@@ -8,8 +8,9 @@ import pytest
 from scope_dask.errors import OptionError
 from scope_dask.periods.exact_lombscargle import lomb_scargle
 from scope_dask.periods.exact_multiharmonic import multiharmonic
-from scope_dask.periods.grid import PeriodOptions, frequency_grid
+from scope_dask.periods.grid import frequency_grid
 from scope_dask.periods.lombscargle import lomb_scargle_peaks
+from scope_dask.periods.options import PeriodOptions
 from scope_dask.periods.refine import refine
 from scope_dask.ragged import LightCurves
 

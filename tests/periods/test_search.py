@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from scope_dask.errors import OptionError
 from scope_dask.periods import aov, folding, lombscargle
-from scope_dask.periods.grid import TERRESTRIAL_WINDOWS, PeriodOptions
+from scope_dask.periods.grid import TERRESTRIAL_WINDOWS
+from scope_dask.periods.options import PeriodOptions
 from scope_dask.periods.search import periodogram, search, warm_up
 from scope_dask.ragged import LightCurves
 from scope_dask.schema import ALGORITHMS
 
-SINGLE = ("LS", "CE", "AOV", "ELS", "ECE", "EAOV")
+SINGLE = ("LS", "CE", "AOV", "ELS", "ECE", "EAOV", "MHAOV", "BLS", "FPW")
 EVERY = PeriodOptions(algorithms=SINGLE, max_freq=4.0, top_n_periods=12, baseline_days=91.7)
 
 
@@ -58,6 +59,7 @@ def fields(result):
         "value",
         "candidate_frequency",
         "candidate_value",
+        "candidate_pdot",
     )
     return {name: getattr(result, name) for name in names if getattr(result, name) is not None}
 
@@ -188,11 +190,57 @@ def test_an_empty_partition():
 
 def test_strong_signals_have_a_finite_false_alarm_probability():
     results = search(LightCurves.from_lists([*stars(1, noise=1e-4), *stars(1, noise=50.0)]), EVERY)
-    for name in ("LS", "ELS"):
+    for name in ("LS", "ELS", "MHAOV"):
         strong, noise = results[name].log10_fap
         assert -1000 < strong < -20
         assert -6 < noise <= 0
     assert results["CE"].log10_fap is None
+
+
+def test_boxes_propose_candidates_to_the_nested_search():
+    rng = np.random.default_rng(5)
+    t = np.sort(rng.choice(np.arange(0.0, 200.0, 0.02), 400, replace=False))
+    phase = t / 3.7 % 1.0
+    m = 15 + 0.5 * (np.abs(phase - 0.3) < 0.015) + 0.01 * rng.standard_normal(400)
+    curves = LightCurves.from_lists([(t, m, np.full(400, 0.01))])
+    options = PeriodOptions(max_freq=8.0, nested_boxes=True)
+    results = search(curves, options)
+    assert tuple(results) == options.written == ("ELS", "ECE", "BLS", "ELS_ECE_EAOV")
+    assert results["BLS"].candidate_frequency.max() < options.boxes.max_freq
+    assert results["BLS"].period[0] == pytest.approx(3.7, rel=1e-3)
+    among = np.concatenate([results[name].candidate_frequency[0] for name in ("ELS", "ECE", "BLS")])
+    nested = results["ELS_ECE_EAOV"].candidate_frequency[0]
+    np.testing.assert_array_equal(np.sort(nested[np.isfinite(nested)]), np.unique(among))
+
+
+@pytest.mark.parametrize("algorithms", [("CE", "EAOV", "LS"), ("ELS_ECE_EAOV",)])
+def test_a_changing_period_is_found(algorithms):
+    rng = np.random.default_rng(2)
+    t = np.sort(rng.choice(np.arange(0.0, 1500.0, 0.03), 400, replace=False))
+    changing = 0.25 * np.sin(2 * np.pi * (t / 0.3 - 0.5 * 1e-7 * (t / 0.3) ** 2))  # Ṗ = 1e-7, first order
+    curves = LightCurves.from_lists(
+        [(t, 15 + changing + 0.02 * rng.standard_normal(400), np.full(400, 0.02)), (t, *star(rng, 400)[1:])]
+    )
+    options = PeriodOptions(algorithms, max_freq=4.0, pdots=(-1e-7, 0.0, 1e-7))
+    for name, found in search(curves, options).items():
+        if name in ("LS", "ELS"):
+            assert (found.pdot == 0).all()
+            continue
+        assert found.pdot[0] == 1e-7, name
+        multiple = max(found.period[0] / 0.3, 0.3 / found.period[0])
+        assert multiple == pytest.approx(np.rint(multiple), rel=1e-3), name
+    fixed = search(curves, PeriodOptions(algorithms, max_freq=4.0))
+    for name, found in fixed.items():
+        assert (found.pdot == 0).all(), name
+
+
+def test_no_changing_period_is_the_search_without():
+    curves = LightCurves.from_lists([*stars(2, seed=3), *degenerate().values()])
+    plain = search(curves, PeriodOptions(("CE", "AOV"), max_freq=3.0))
+    both = search(curves, PeriodOptions(("CE", "AOV"), max_freq=3.0, pdots=(0.0, 0.0)))
+    for name in plain:
+        np.testing.assert_allclose(both[name].value, plain[name].value, rtol=1e-12)
+        np.testing.assert_array_equal(both[name].period, plain[name].period)
 
 
 def test_read_only_arrays_are_searched_by_the_same_compiled_kernels():

@@ -11,10 +11,13 @@ from scope_dask.periods import lombscargle as cpu
 from scope_dask.periods.bins import PHASE_BINS
 from scope_dask.periods.gpu import launch
 from scope_dask.periods.gpu.device import Device
-from scope_dask.periods.gpu.launch import METHODS, THREADS
-from scope_dask.periods.grid import FrequencyGrid, PeriodOptions, frequency_grid
+from scope_dask.periods.gpu.launch import THREADS, Method
+from scope_dask.periods.grid import FrequencyGrid, frequency_grid
+from scope_dask.periods.options import PeriodOptions
 from scope_dask.periods.peaks import Peaks, no_peaks
 from scope_dask.ragged import LightCurves
+
+SUMS = ("lombscargle", "multiharmonic")  # modules of the methods that sum weighted magnitudes over the points
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +48,8 @@ class Partition:
     def __len__(self) -> int:
         return len(self.points)
 
-    def usable(self, name: str) -> np.ndarray:
+    def usable(self, method: Method) -> np.ndarray:
         """Tell which light curves a method can handle, shape (n,), bool."""
-        method = METHODS[name]
         start, end, low, high = self.host_extents.T
         return (self.points >= method.least) & (end > start) & (high > low) & (self.errors_good | (not method.weighted))
 
@@ -89,6 +91,13 @@ class Engine:
         Launches in flight.
     boxes : launch.BoxShapes, optional
         Boxes of BLS.
+    n_harmonics : int
+        Harmonics of MHAOV.
+
+    Raises
+    ------
+    OptionError
+        If there is no such number of harmonics.
     """
 
     def __init__(
@@ -99,15 +108,17 @@ class Engine:
         budget: int = launch.DEFAULT_BUDGET,
         n_streams: int = 2,
         boxes: launch.BoxShapes | None = None,
+        n_harmonics: int = 3,
     ) -> None:
         self.device, self.partition, self.grid = device, partition, grid
         self.budget, self.n_streams = budget, max(n_streams, 1)
         self.boxes = boxes or launch.DefaultBoxes()
+        self.methods, self.n_harmonics = launch.methods(n_harmonics), n_harmonics
         self.fmin, self.df = (device.from_host(np.nan_to_num(a, posinf=0.0)) for a in (grid.fmin, grid.df))
         self.size = device.from_host(grid.size)
         self.table = device.from_host(launch.n_log_n(int(partition.points.max(initial=0))))
         self.masked = self._masked()
-        self._lomb_scargle: dict[bool, tuple[Any, ...]] = {}
+        self._weighted: dict[str, tuple[Any, ...]] = {}
 
     def scan(self, name: str, k: int, sep: int) -> Peaks:
         """Return the `k` best peaks, at least `sep` grid steps apart, and the moments of every periodogram.
@@ -130,7 +141,8 @@ class Engine:
             If `k`, `sep` or a light curve is larger than the kernels can handle.
         """
         out = no_peaks(len(self.partition), k)
-        usable = self.partition.usable(name) & (self.grid.size > 0)
+        method = self.methods[name]
+        usable = self.partition.usable(method) & (self.grid.size > 0)
         lengths = self._tile_lengths(name)
         launch.check(k, sep, lengths[usable])
         if not usable.any():
@@ -140,15 +152,15 @@ class Engine:
         arguments = self._arguments(name, usable)
         merged = tuple(self.device.from_host(a) for a in out)
         budget = self.budget // self.n_streams
-        chunks = launch.plan(METHODS[name], self.partition.points, tiles, launch.bytes_per_tile(length, sep), budget)
+        chunks = launch.plan(method, self.partition.points, tiles, launch.bytes_per_tile(length, sep), budget)
         device_lengths = self.device.from_host(lengths)
         streams = self.device.streams(self.n_streams)  # last: they wait for what was started before
         for i, chunk in enumerate(chunks):
             with streams[i % self.n_streams]:
-                self._scan_chunk(METHODS[name], chunk, arguments, length, device_lengths, k, sep, merged)
+                self._scan_chunk(method, chunk, arguments, length, device_lengths, k, sep, merged)
         self.device.synchronise()
         found = Peaks(*(self.device.to_host(a) for a in merged))
-        if METHODS[name].module != "lombscargle":
+        if method.module not in SUMS:
             return found
         factor = np.where(found.index[:, 0] >= 0, self.lomb_scargle_facts(name)[:, 0], np.nan)
         return Peaks(found.value * factor[:, None], found.index, found.mean * factor, found.std * factor)
@@ -168,7 +180,7 @@ class Engine:
         numpy.ndarray, shape (frequencies,), float64
             On the host; conditional entropy is not negated.
         """
-        module = METHODS[name].module
+        module = self.methods[name].module
         item = np.repeat(np.arange(len(self.partition), dtype=np.int32), np.diff(freq_offsets))
         arguments = self._exact_arguments(name)
         n_bins = int(arguments[-1]) if module == "boxes" else 0
@@ -186,17 +198,21 @@ class Engine:
         out, n = self.device.xp.empty(len(freqs)), np.int64(len(freqs))
         room = (self.device.xp.empty(2 * n_bins * len(freqs)),) if n_bins else ()
         where = (self.device.from_host(item), self.device.from_host(np.asarray(freqs, np.float64)))
-        blocks, threads = -(-len(freqs) // launch.EXACT_THREADS), launch.EXACT_THREADS
-        self.device.launch("exact", f"exact_{module}", blocks, threads, *arguments, *room, *where, n, out)
+        file, per_block, threads = "exact", launch.EXACT_THREADS, launch.EXACT_THREADS
+        if module == "multiharmonic":  # a block is one frequency
+            file, per_block, threads = module, 1, self.methods["MHAOV"].threads
+        blocks = -(-len(freqs) // per_block)
+        self.device.launch(file, f"exact_{module}", blocks, threads, *arguments, *room, *where, n, out)
         return self.device.to_host(out)
 
     def _exact_arguments(self, name: str) -> tuple[Any, ...]:
         """Return the arguments of a method's float64 kernel before the list of frequencies."""
-        p, module = self.partition, METHODS[name].module
-        usable = self._flags(p.usable(name))
-        if module == "lombscargle":
-            t, weight, strength, _, _, facts, _ = self._prepared_lomb_scargle(name == "LS")
-            return t, weight, strength, p.offsets, facts, np.int32(name == "LS")
+        p, module = self.partition, self.methods[name].module
+        usable = self._flags(p.usable(self.methods[name]))
+        if module in SUMS:
+            t, weight, strength, _, _, facts, _ = self._prepared_sums(name)
+            which = self.n_harmonics if module == "multiharmonic" else name == "LS"
+            return t, weight, strength, p.offsets, facts, np.int32(which)
         if module == "entropy":
             return p.hjd, p.mag, p.offsets, p.extents, usable, np.int32(name == "ECE"), self.table
         if module == "aov":
@@ -207,7 +223,7 @@ class Engine:
 
     def lomb_scargle_facts(self, name: str) -> np.ndarray:
         """Return, per light curve, the factor of the power and the standard deviation of the times, shape (n, 2)."""
-        return self.device.to_host(self._prepared_lomb_scargle(name == "LS")[5])
+        return self.device.to_host(self._prepared_sums(name)[5])
 
     def _scan_chunk(
         self,
@@ -240,14 +256,16 @@ class Engine:
 
     def _arguments(self, name: str, usable: np.ndarray) -> tuple[Any, ...]:
         """Prepare the light curves for a method; return its kernel's arguments between work list and grid."""
-        module = METHODS[name].module
+        module = self.methods[name].module
         if module == "entropy":
             return self._prepared_entropy(name == "ECE", usable)
         if module == "aov":
             return self._prepared_aov(usable)
         if module == "boxes":
             return self._prepared_boxes(name, usable)
-        t, weight, strength, point, half_step, _, steps = self._prepared_lomb_scargle(name == "LS")
+        t, weight, strength, point, half_step, _, steps = self._prepared_sums(name)
+        if module == "multiharmonic":
+            return self.partition.offsets, t, weight, strength, point, half_step
         taps = self.device.from_host(launch.filter_taps().ravel())
         return self.partition.offsets, t, weight, strength, point, half_step, steps, taps
 
@@ -289,21 +307,22 @@ class Engine:
         widths = np.asarray(self.boxes.widths if name == "BLS" else [], np.int32)
         return self.device.from_host(np.append(widths, np.int32(0))), np.int32(len(widths))
 
-    def _prepared_lomb_scargle(self, floating_mean: bool) -> tuple[Any, ...]:
-        if floating_mean in self._lomb_scargle:
-            return self._lomb_scargle[floating_mean]
+    def _prepared_sums(self, name: str) -> tuple[Any, ...]:
+        """Prepare the light curves for sums over their points; MHAOV makes them at every grid point."""
+        if name in self._weighted:
+            return self._weighted[name]
         xp, p = self.device.xp, self.partition
         n, points = len(p), len(p.hjd)
         t, weight, strength = xp.zeros(points), xp.zeros(points), xp.zeros(points)
         point, half_step = xp.zeros(4 * points, np.float32), xp.zeros(points, np.uint32)
-        facts, steps = xp.zeros((n, 2)), self.device.from_host(self._steps())
-        gain = cpu.tables().gain
-        usable = self._flags(p.usable("LS" if floating_mean else "ELS"))
-        given = (p.hjd, p.mag, p.magerr, p.offsets, np.int32(n), p.extents, usable, self.df, np.int32(floating_mean))
+        steps = self.device.from_host(np.ones(n, np.int32) if name == "MHAOV" else self._steps())
+        facts, gain = xp.zeros((n, 2)), cpu.tables().gain
+        usable = self._flags(p.usable(self.methods[name]))
+        given = (p.hjd, p.mag, p.magerr, p.offsets, np.int32(n), p.extents, usable, self.df, np.int32(name != "ELS"))
         tables = (self.device.from_host(gain), np.int32(len(gain)), np.float64(cpu._REACH), steps)
         self._per_curve("prepare_lombscargle", *given, *tables, t, weight, strength, point, half_step, facts)
-        self._lomb_scargle[floating_mean] = (t, weight, strength, point, half_step, facts, steps)
-        return self._lomb_scargle[floating_mean]
+        self._weighted[name] = (t, weight, strength, point, half_step, facts, steps)
+        return self._weighted[name]
 
     def _masked(self) -> Any:
         windows = self.grid.windows[np.argsort(self.grid.windows[:, 0])]
@@ -325,7 +344,7 @@ class Engine:
         return launch.steps_per_sample(self.grid.df, extents[:, 1] - extents[:, 0])
 
     def _tile_lengths(self, name: str) -> np.ndarray:
-        fixed = METHODS[name].tile
+        fixed = self.methods[name].tile
         if fixed:
             return np.full(len(self.partition), fixed, np.int32)
         return launch.INTERVALS * self._steps()
