@@ -2,7 +2,7 @@
 
 PYTHON ?=
 ARCHIVE ?=
-OUT ?= out/demo
+OUT ?=
 TESTS ?=
 WORKERS ?= 2
 
@@ -22,8 +22,8 @@ help: ## List the targets
 	  printf '%-12s %s\n' "$$name" "$$what"; done
 	@echo 'PYTHON=…     Python 3.11 or later that .venv is made with (default: the newest of 3.13, 3.12, 3.11 here)'
 
-demo: .venv/.installed-plot ## Classify a simulated field, or real light curves: make demo ARCHIVE=path [OUT=out/demo]
-	@$(python) -m dask scope demo --out '$(OUT)' $(if $(ARCHIVE),--archive '$(ARCHIVE)')
+demo: .venv/.installed-plot ## Classify a simulated field, or real light curves: make demo ARCHIVE=path [OUT=folder]
+	@$(python) -m dask scope demo $(if $(OUT),--out '$(OUT)') $(if $(ARCHIVE),--archive '$(ARCHIVE)')
 
 test: lint ## Run ruff, mypy and the tests (TESTS=tests/periods for some of them, WORKERS=0 in one process)
 	@echo 'Compiling the kernels (a minute when they changed, else a second)'

@@ -4,7 +4,7 @@
 
 The peer computes the same numbers for one light curve at a time: NumPy for the statistics (SciPy for Shapiro-Wilk and
 the normal distribution), one QR decomposition for all Fourier orders, and sorted bins and counts for dmdt. Both run in
-this process in turn; times are medians of the CPU time. The original's rate is that of spec/ORIGINAL §12: 70 light
+this process in turn; times are medians of the CPU time. The original's rate is that measured of SCoPe 0.9.5: 70 light
 curves a second and core at about this length. The last column is the largest relative difference between the two.
 """
 

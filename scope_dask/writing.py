@@ -32,6 +32,7 @@ from scope_dask.windows import outcomes, report
 JOURNAL = "_records.jsonl"
 MANIFEST = "run.json"
 FILES_PER_FOLDER = 1000
+MOST_CHANGES = 3  # named in a message
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,8 @@ def _difference(known: dict[str, Any], manifest: dict[str, Any]) -> str:
     changes = [f"{k}: {before.get(k)} → {now.get(k)}" for k in sorted({*before, *now}) if before.get(k) != now.get(k)]
     if known.get("scope_dask") != manifest["scope_dask"]:
         changes.append(f"scope_dask: {known.get('scope_dask')} → {manifest['scope_dask']}")
-    return "; ".join(changes) or "the input files or the model changed"
+    more = [f"and {len(changes) - MOST_CHANGES} more"] if len(changes) > MOST_CHANGES else []
+    return "; ".join([*changes[:MOST_CHANGES], *more]) or "the input files or the model changed"
 
 
 def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -96,15 +96,15 @@ def run(config: str, out: str | None, overwrite: bool, scheduler: str | None) ->
 
 @scope.command()
 @click.option("--archive", help="Folder of real light curves in IRSA's layout; default: a simulated field.")
-@click.option("--out", default="out/demo", show_default=True, help="Output folder.")
+@click.option("--out", help="Output folder; default: out/demo, with --archive out/archive.")
 @click.option("--overwrite", is_flag=True, help="Delete an earlier demonstration first.")
-def demo(archive: str | None, out: str, overwrite: bool) -> None:
+def demo(archive: str | None, out: str | None, overwrite: bool) -> None:
     """Simulate (or read) a field, train, run the pipeline, and leave one HTML page of plots."""
     with one_sentence():
         from scope_dask.demo import run_demo
 
         show_log()
-        click.echo(run_demo(out, archive=archive, overwrite=overwrite))
+        click.echo(run_demo(out or ("out/archive" if archive else "out/demo"), archive=archive, overwrite=overwrite))
 
 
 @scope.command()

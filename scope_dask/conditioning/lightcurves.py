@@ -19,7 +19,7 @@ MINUTES_PER_DAY = 1440.0
 
 @dataclass(frozen=True, slots=True)
 class LightCurveOptions:
-    """Options of the conditioning (defaults: ORIGINAL §4).
+    """Options of the conditioning (defaults: SCoPe 0.9.5).
 
     Attributes
     ----------

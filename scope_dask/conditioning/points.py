@@ -14,7 +14,7 @@ def select_points(
     """Return (positions of the points kept, their offsets) of every light curve.
 
     Usable points are put in time order (equal times keep their order); the first is kept, then each that comes at least
-    `cadence` days after the last one kept (ORIGINAL §4).
+    `cadence` days after the last one kept (SCoPe 0.9.5).
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ from scope_dask.compiled import jit
 from scope_dask.extraction.ordering import MIN_POINTS, finite, frozen, in_time_order
 from scope_dask.schema import DMDT_SHAPE
 
-# Bin edges: days and magnitudes, ORIGINAL §1.
+# Bin edges: days and magnitudes, as SCoPe 0.9.5 has them.
 DT_EDGES = np.array(
     [0, 0.02759, 0.04, 0.08, 0.12, 0.3, 0.75, 1, 1.5, 2.5, 3.5, 4.5, 5.5, 7, 10, 20, 30, 45, 60, 90, 120,
      180, 240, 360, 500, 650, 2000]

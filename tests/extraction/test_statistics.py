@@ -38,7 +38,7 @@ def simulated(n: int, seed: int = 1) -> Curve:
 
 
 def brute_force(t: np.ndarray, m: np.ndarray, e: np.ndarray) -> dict[str, float]:
-    """ORIGINAL §1 in NumPy and SciPy."""
+    """The formulas of docs/features.md in NumPy and SciPy."""
     n, w = len(m), e**-2
     mean, median = np.average(m, weights=w), np.median(m)
     r = (m - mean) / e
