@@ -14,7 +14,7 @@ from typing import Any
 import numba
 import numpy as np
 
-PHASE_BINS, MAG_BINS = 20, 10
+PHASE_BINS, MAG_BINS, HARMONICS = 20, 10, 3
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,22 @@ def nifty_ls(t: np.ndarray, m: np.ndarray, e: np.ndarray, fmin: float, df: float
     import nifty_ls
 
     return nifty_ls.lombscargle(t, m, dy=e, fmin=fmin, fmax=fmin + df * (size - 1), Nf=size, nthreads=1).power
+
+
+def nifty_ls_chi2(t: np.ndarray, m: np.ndarray, e: np.ndarray, fmin: float, df: float, size: int) -> Any:
+    import nifty_ls
+
+    fmax = fmin + df * (size - 1)
+    return nifty_ls.lombscargle(t, m, dy=e, fmin=fmin, fmax=fmax, Nf=size, nthreads=1, nterms=HARMONICS).power
+
+
+def astropy_boxes(t: np.ndarray, m: np.ndarray, e: np.ndarray, fmin: float, df: float, size: int) -> Any:
+    """Four durations of eight, phases in steps of a tenth of the duration."""
+    from astropy.timeseries import BoxLeastSquares
+
+    period = 1.0 / (fmin + df * np.arange(max(int(20 * fmin / df), 1), size))
+    durations = np.array([0.01, 0.02, 0.05, 0.1]) * period.min()
+    BoxLeastSquares(t, -m, e).power(period, durations, objective="snr", oversample=10)
 
 
 def astropy_fast(t: np.ndarray, m: np.ndarray, e: np.ndarray, fmin: float, df: float, size: int) -> Any:
@@ -138,7 +154,9 @@ PEERS = (
     Peer("cuPeriod CE", "CE", "cuperiod", cuperiod("CE", **CE_BINS), 0.02, same_statistic=False),
     Peer("plain numba", "AOV", "numba", plain_aov, 0.1),
     Peer("P4J AOV", "AOV", "P4J", p4j("AOV", Nbins=PHASE_BINS, use_errorbars=0), 0.02, same_statistic=False),
-    Peer("cuPeriod MHAOV", "AOV", "cuperiod", cuperiod("MHAOV"), 0.02, same_statistic=False),
+    Peer("nifty-ls chi2", "MHAOV", "nifty_ls", nifty_ls_chi2),
+    Peer("cuPeriod MHAOV", "MHAOV", "cuperiod", cuperiod("MHAOV"), 0.02, same_statistic=False),
+    Peer("astropy BLS", "BLS", "astropy", astropy_boxes, 0.02, same_statistic=False),
 )
 
 

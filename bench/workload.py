@@ -19,10 +19,10 @@ BASELINE_DAYS = 1826.25
 threadpool_limits(1)  # one core is what is measured: BLAS threads that wait count as CPU time
 
 
-def light_curves(n: int, points: int, seed: int = 1) -> LightCurves:
+def light_curves(n: int, points: int, seed: int = 1, baseline_days: float = BASELINE_DAYS) -> LightCurves:
     """Return variable stars with noise: nights in seasons of eight months, half of them visited twice."""
     rng = np.random.default_rng(seed)
-    nights = np.flatnonzero(np.arange(int(BASELINE_DAYS)) % 365 < 240)
+    nights = np.flatnonzero(np.arange(int(baseline_days)) % 365 < 240)
     curves = []
     for _ in range(n):
         first = rng.choice(nights, points, replace=points > len(nights)) + rng.uniform(0.2, 0.35, points)
