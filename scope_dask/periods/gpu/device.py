@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,8 +13,9 @@ import numpy as np
 
 from scope_dask.errors import RunError
 
-KERNELS = Path(__file__).parent / "kernels"
-UNFUSED = ("prepare", "exact")  # these round as float64 on the CPU does
+_PACKAGE = Path(__file__).parents[2]
+FOLDERS = (_PACKAGE / "periods" / "gpu" / "kernels", _PACKAGE / "extraction" / "gpu" / "kernels")
+UNFUSED = ("prepare", "exact", "statistics")  # these round as float64 on the CPU does
 
 
 class Device(Protocol):
@@ -56,9 +58,9 @@ class CupyDevice:
         try:
             import cupy
         except ImportError as error:
-            raise RunError("a period search on the GPU needs CuPy: install scope_dask[gpu]") from error
+            raise RunError("computing on a GPU needs CuPy: install scope_dask[gpu]") from error
         if not cupy.cuda.is_available():
-            raise RunError("CuPy finds no CUDA device here; search on the CPU, or run on a GPU worker")
+            raise RunError("CuPy finds no CUDA device here; compute on the CPU, or run on a GPU worker")
         self.xp: Any = cupy
 
     def launch(self, module: str, kernel: str, blocks: int, threads: int, *arguments: Any, shared: int = 0) -> None:
@@ -99,9 +101,18 @@ def _module(module: str) -> Any:
 
 
 def source(module: str) -> str:
-    """Return the text of a ``.cu`` file with its header in place.
+    """Return the text of a ``.cu`` file with its headers in place.
 
     CuPy's cache on disk is keyed by the source alone: an edited header would leave it stale.
     """
-    header = (KERNELS / "common.cuh").read_text().replace("#pragma once", "")
-    return (KERNELS / f"{module}.cu").read_text().replace('#include "common.cuh"', header)
+    return with_headers(_find(f"{module}.cu"))
+
+
+def with_headers(file: Path) -> str:
+    """Return the text of a kernel's file, its headers in place of the lines that include them."""
+    text = file.read_text().replace("#pragma once", "")
+    return re.sub(r'#include "([^"]+)"', lambda match: with_headers(_find(match[1])), text)
+
+
+def _find(name: str) -> Path:
+    return next(folder / name for folder in FOLDERS if (folder / name).exists())

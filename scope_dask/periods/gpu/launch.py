@@ -16,13 +16,14 @@ FPW
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 
 from scope_dask.errors import OptionError
 from scope_dask.periods import lombscargle as cpu
+from scope_dask.periods.options import check_harmonics
 
 DEFAULT_BUDGET = 2 << 30
 MOST_PEAKS = 1024  # a light curve
@@ -104,7 +105,21 @@ METHODS = {
     "EAOV": _AOV,
     "FPW": Method("boxes", ((2**31 - 1, "model_scan"),), 256, 256, 21, weighted=True),
     "BLS": Method("boxes", ((2**31 - 1, "box_scan"),), 256, BOX_TILE, 4, weighted=True),
+    "MHAOV": Method("multiharmonic", ((2**31 - 1, "multiharmonic_scan_3"),), 128, 256, 8, weighted=True),
 }
+
+
+def methods(n_harmonics: int) -> dict[str, Method]:
+    """Return `METHODS` with MHAOV of this number of harmonics.
+
+    Raises
+    ------
+    OptionError
+        If there is no such number of harmonics.
+    """
+    check_harmonics(n_harmonics)
+    kernels = ((2**31 - 1, f"multiharmonic_scan_{n_harmonics}"),)
+    return METHODS | {"MHAOV": replace(METHODS["MHAOV"], kernels=kernels, least=2 * n_harmonics + 2)}
 
 
 @dataclass(frozen=True, slots=True)

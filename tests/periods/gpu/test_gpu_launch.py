@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from scope_dask.errors import OptionError, RunError
 from scope_dask.periods import lombscargle as cpu
 from scope_dask.periods.gpu import launch
-from scope_dask.periods.gpu.device import KERNELS, CupyDevice, source
+from scope_dask.periods.gpu.device import FOLDERS, CupyDevice, source
 from scope_dask.periods.gpu.launch import METHODS
+from scope_dask.periods.options import MOST_HARMONICS
 
 
 @given(
@@ -91,7 +92,7 @@ def test_table_of_n_log_n():
 
 
 def test_constants_are_those_of_the_kernels():
-    text = "".join(p.read_text() for p in (KERNELS / "common.cuh", *KERNELS.glob("*.cu")))
+    text = "".join(p.read_text() for p in FOLDERS[0].iterdir())
     for name, value in [
         ("TILE", METHODS["CE"].tile),
         ("MODEL_THREADS", METHODS["FPW"].tile),
@@ -106,13 +107,15 @@ def test_constants_are_those_of_the_kernels():
         ("SMALL_COUNTS", launch.SMALL_COUNTS),
     ]:
         assert f"constexpr int {name} = {value};" in text, name
+    assert METHODS["MHAOV"].tile == 2 * METHODS["MHAOV"].threads == 2 * METHODS["LS"].threads  # both have PAIRS
+    assert f"MOST_HARMONICS = {MOST_HARMONICS};" in text
     assert METHODS["LS"].threads * 2 - cpu.TAPS + 1 == launch.INTERVALS
     assert "NEARLY_SINGULAR = 0.1f" in text
     assert cpu.NEARLY_SINGULAR == 0.1
 
 
 def test_source_has_its_header_in_place():
-    for path in KERNELS.glob("*.cu"):
+    for path in (p for folder in FOLDERS for p in folder.glob("*.cu")):
         text = source(path.stem)
         assert "#include" not in text
         assert text.count("struct Output {") == 1

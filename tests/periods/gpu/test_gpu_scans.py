@@ -10,15 +10,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from scope_dask.compiled import jit
+from scope_dask.errors import OptionError
 from scope_dask.periods import bitsliced, exact_folding
 from scope_dask.periods.aov import aov_peaks
 from scope_dask.periods.exact_lombscargle import lomb_scargle
+from scope_dask.periods.exact_multiharmonic import multiharmonic
 from scope_dask.periods.folding import conditional_entropy_peaks
 from scope_dask.periods.gpu import launch
 from scope_dask.periods.gpu.engine import Engine, load
 from scope_dask.periods.gpu.launch import METHODS
 from scope_dask.periods.grid import TERRESTRIAL_WINDOWS, FrequencyGrid
 from scope_dask.periods.lombscargle import lomb_scargle_peaks
+from scope_dask.periods.multiharmonic import multiharmonic_peaks
 from scope_dask.ragged import LightCurves
 
 EVERY = sorted(METHODS)
@@ -47,9 +50,9 @@ def grid_for(curves, fmin, df, size, windows=NO_WINDOWS):
     return FrequencyGrid(np.full(n, fmin), np.full(n, df), np.full(n, size), np.array(windows, dtype=float))
 
 
-def engine(curves, grid, budget=launch.DEFAULT_BUDGET, descending=False):
+def engine(curves, grid, budget=launch.DEFAULT_BUDGET, descending=False, n_harmonics=3):
     device = EmulatedDevice(descending)
-    return Engine(device, load(device, curves), grid, budget)
+    return Engine(device, load(device, curves), grid, budget, n_harmonics=n_harmonics)
 
 
 def ragged(grid):
@@ -68,10 +71,14 @@ def cpu_scan(name, c, grid, k, sep):
         return lomb_scargle_peaks(c.hjd, c.mag, c.magerr, c.offsets, grid, k, sep, name == "LS")
     if name in ("CE", "ECE"):
         return conditional_entropy_peaks(c.hjd, c.mag, c.offsets, grid, k, sep, name == "ECE")
+    if name == "MHAOV":
+        return multiharmonic_peaks(c.hjd, c.mag, c.magerr, c.offsets, grid, k, sep, 3)
     return aov_peaks(c.hjd, c.mag, c.offsets, grid, k, sep)
 
 
-def cpu_exact(name, c, freqs, offsets):
+def cpu_exact(name, c, freqs, offsets, n_harmonics=3):
+    if name == "MHAOV":
+        return multiharmonic(c.hjd, c.mag, c.magerr, c.offsets, freqs, offsets, n_harmonics)
     if name in ("LS", "ELS"):
         return lomb_scargle(c.hjd, c.mag, c.magerr, c.offsets, freqs, offsets, name == "LS")
     if name in ("CE", "ECE"):
@@ -182,7 +189,7 @@ def test_scans_and_evaluations_on_ragged_partitions(specification, size, name):
         np.testing.assert_allclose(scanned[i][good], v[good], rtol=rtol, atol=scale)
 
 
-@pytest.mark.parametrize("name", ["LS", "ELS", "CE", "ECE", "AOV"])
+@pytest.mark.parametrize("name", ["LS", "ELS", "CE", "ECE", "AOV", "MHAOV"])
 @pytest.mark.parametrize("fmin", [0.011, 40.0])
 def test_peaks_and_moments_are_the_cpu_scans(name, fmin):
     curves = simulate([300, 40, 700, 1500])
@@ -285,6 +292,34 @@ def test_lomb_scargle_at_any_fineness_of_the_grid(steps):
     np.testing.assert_allclose(
         whole_scan("LS", run, 1000)[0], cpu_exact("LS", curves, freqs, offsets), rtol=0, atol=1e-4
     )
+
+
+def nightly(n, spread, seed):
+    """Points within `spread` days of the same time of 1800 nights."""
+    rng = np.random.default_rng(seed)
+    t, e = 2458200.5 + np.floor(1800 * rng.random(n)) + spread * rng.random(n), rng.uniform(0.03, 0.1, n)
+    return LightCurves.from_lists([(t, 17 + 0.3 * np.sin(2 * np.pi * t / 0.7) + e * rng.standard_normal(n), e)])
+
+
+@pytest.mark.parametrize("harmonics", range(1, 6))
+@pytest.mark.parametrize("spread", [0.04, 0.3])
+def test_multiharmonic_power_is_float64s(spread, harmonics):
+    """Also where nights make the columns nearly dependent: a few pivots above 0.03 enlarge the scan's 3e-7."""
+    curves = nightly(130, spread, harmonics)
+    for fmin in (0.0011, 0.32, 0.98, 47.9):
+        grid = grid_for(curves, fmin, 1 / 18260, 500)
+        run = engine(curves, grid, n_harmonics=harmonics)
+        freqs, offsets = ragged(grid)
+        v = cpu_exact("MHAOV", curves, freqs, offsets, harmonics)
+        np.testing.assert_allclose(whole_scan("MHAOV", run, 500)[0], v, rtol=0, atol=1e-4)
+        found = run.evaluate("MHAOV", freqs[::5], offsets // 5)
+        np.testing.assert_allclose(found, v[::5], rtol=0, atol=1e-8)  # rounding over the root of the least variance
+
+
+def test_there_are_one_to_five_harmonics():
+    curves = simulate([50])
+    with pytest.raises(OptionError, match="harmonics is 6; it must be 1 to 5"):
+        engine(curves, grid_for(curves, 0.3, 1e-3, 300), n_harmonics=6)
 
 
 @pytest.mark.parametrize("name", EVERY)

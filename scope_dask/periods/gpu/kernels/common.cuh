@@ -31,6 +31,7 @@ constexpr double FIXED_ONE = 1073741824.0;  // 2^30: weights as integers
 
 __device__ inline float minus_infinity() { return __int_as_float(0xff800000); }
 __device__ inline float not_a_number() { return __int_as_float(0x7fffffff); }
+__device__ inline double quiet_nan() { return __longlong_as_double(0x7ff8000000000000ll); }
 __device__ inline bool is_finite(float x) { return fabsf(x) < -minus_infinity(); }
 
 // Grid frequency j. The two roundings are spelled out: a fused operation would give another float64.
@@ -51,31 +52,51 @@ __device__ inline u32 phase_bin(u32 phase, u32 n_bins) { return ((phase >> 5) * 
 // Bin of a phase for any number of bins: all its bits.
 __device__ inline u32 fine_bin(u32 phase, u32 n_bins) { return __umulhi(phase, n_bins); }
 
-// Sums of two values over the block, for every thread. `scratch` holds one pair per thread; the order is fixed.
-template <int THREADS>
-__device__ inline double2 block_sum(double a, double b, double2* scratch) {
+// cos and sin of pi + 2 pi phase, to 1e-6.
+__device__ inline void minus_cos_sin(u32 phase, float* c, float* s) {
+    const float turn = __uint_as_float(__funnelshift_r(phase, 0x7f, 9));  // 1 + phase
+    __sincosf(turn * 6.283185307f - 9.424777961f, s, c);
+}
+
+// The sums of one complex exponential at mirrored frequencies: a cos theta, a sin theta times cos phi, sin phi.
+struct Mirrored {
+    float cc = 0.0f, ss = 0.0f, cs = 0.0f, sc = 0.0f;
+    __device__ inline void add(float ac, float as, float c, float s) {
+        cc += ac * c;
+        ss += as * s;
+        cs += ac * s;
+        sc += as * c;
+    }
+    __device__ inline float2 above(float sign) const { return make_float2(sign * (cc - ss), sign * (sc + cs)); }
+    __device__ inline float2 below(float sign) const { return make_float2(sign * (cc + ss), sign * (sc - cs)); }
+};
+
+// Combines a pair of values over the block, for every thread. `scratch` holds one pair per thread; the order is fixed.
+template <int THREADS, class Combine>
+__device__ inline double2 block_reduce(double2 x, double2* scratch, Combine combine) {
     const int thread = threadIdx.x;
-    scratch[thread] = make_double2(a, b);
+    scratch[thread] = x;
     __syncthreads();
     if (thread < 32) {
-        for (int i = thread + 32; i < THREADS; i += 32) {
-            a += scratch[i].x;
-            b += scratch[i].y;
-        }
-        scratch[thread] = make_double2(a, b);
+        for (int i = thread + 32; i < THREADS; i += 32) x = combine(x, scratch[i]);
+        scratch[thread] = x;
     }
     __syncthreads();
     if (thread == 0) {
-        for (int i = 1; i < (THREADS < 32 ? THREADS : 32); i++) {
-            a += scratch[i].x;
-            b += scratch[i].y;
-        }
-        scratch[0] = make_double2(a, b);
+        for (int i = 1; i < (THREADS < 32 ? THREADS : 32); i++) x = combine(x, scratch[i]);
+        scratch[0] = x;
     }
     __syncthreads();
-    const double2 sum = scratch[0];
+    x = scratch[0];
     __syncthreads();
-    return sum;
+    return x;
+}
+
+// Sums of two values over the block.
+template <int THREADS>
+__device__ inline double2 block_sum(double a, double b, double2* scratch) {
+    return block_reduce<THREADS>(make_double2(a, b), scratch,
+                                 [](double2 x, double2 y) { return make_double2(x.x + y.x, x.y + y.y); });
 }
 
 // Where the tiles of a launch put what is kept of them.

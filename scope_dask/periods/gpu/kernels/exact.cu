@@ -6,8 +6,6 @@ constexpr int THREADS = 32;
 constexpr int CELLS = PHASE_BINS * MAGNITUDE_BINS;
 constexpr double NO_VARIANCE = 1e-12;
 
-__device__ inline double quiet_nan() { return __longlong_as_double(0x7ff8000000000000ll); }
-
 __device__ inline int exact_bin(double x, int n_bins) { return min((int)((x - floor(x)) * n_bins), n_bins - 1); }
 
 extern "C" __global__ void __launch_bounds__(THREADS) exact_entropy(

@@ -18,19 +18,6 @@ constexpr int DOUBLED = 4 * PAIRS - 1;
 constexpr float NEARLY_SINGULAR = 0.1f;
 constexpr double NO_VARIANCE = 1e-12;
 
-// The sums of one complex exponential at mirrored frequencies: a cos theta, a sin theta times cos phi, sin phi.
-struct Mirrored {
-    float cc = 0.0f, ss = 0.0f, cs = 0.0f, sc = 0.0f;
-    __device__ inline void add(float ac, float as, float c, float s) {
-        cc += ac * c;
-        ss += as * s;
-        cs += ac * s;
-        sc += as * c;
-    }
-    __device__ inline float2 above(float sign) const { return make_float2(sign * (cc - ss), sign * (sc + cs)); }
-    __device__ inline float2 below(float sign) const { return make_float2(sign * (cc + ss), sign * (sc - cs)); }
-};
-
 struct Samples {
     float2 data[2 * PAIRS];
     float2 window[2 * PAIRS];
@@ -42,12 +29,6 @@ struct Stage {
     float4* doubled;  // weight cos 2 theta, weight sin 2 theta; cos and sin of the phase step
     u32* half_step;
 };
-
-// cos and sin of pi + 2 pi phase, to 1e-6.
-__device__ inline void minus_cos_sin(u32 phase, float* c, float* s) {
-    const float turn = __uint_as_float(__funnelshift_r(phase, 0x7f, 9));  // 1 + phase
-    __sincosf(turn * 6.283185307f - 9.424777961f, s, c);
-}
 
 // Stages points for the tile with the centre frequency f.
 __device__ inline void stage_point(const Stage& stage, int j, double t, float4 point, u32 half_step, double f) {

@@ -2,8 +2,6 @@
 // order, so that sums are rounded as those of the CPU kernels are (compiled without fused multiply-add).
 #include "common.cuh"
 
-__device__ inline double quiet_nan() { return __longlong_as_double(0x7ff8000000000000ll); }
-
 // Smallest and largest value; NaN if one is not finite.
 __device__ inline void range_of(const double* x, int n, double* low, double* high) {
     *low = __longlong_as_double(0x7ff0000000000000ll);

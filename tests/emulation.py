@@ -15,14 +15,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scope_dask.periods.gpu.device import KERNELS
+from scope_dask.periods.gpu.device import FOLDERS, with_headers
 
 HERE = Path(__file__).parent
+EVERY_FOLDER = (*FOLDERS, HERE / "periods" / "gpu")
+INCLUDES = [f"-I{folder}" for folder in (HERE, *EVERY_FOLDER)]
 
 
-def kernel_names(source: Path, compiler: str) -> list[str]:
+def kernel_names(file: Path, compiler: str) -> list[str]:
     """The kernels that a .cu file defines, found after its macros are expanded."""
-    command = [compiler, "-E", "-P", "-x", "c++", f"-I{KERNELS}", str(source)]
+    command = [compiler, "-E", "-P", "-x", "c++", *INCLUDES, str(file)]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return re.findall(r"__global__ void (?:__launch_bounds__\([^)]*\) )?(\w+)\(", re.sub(r"\s+", " ", text))
 
@@ -33,19 +35,19 @@ def library(module: str) -> ctypes.CDLL:
     compiler = shutil.which("g++")
     if compiler is None:
         pytest.skip("g++ is not here: the emulated kernels cannot be compiled")
-    source = next(p for p in (KERNELS / f"{module}.cu", HERE / f"{module}.cu") if p.exists())
-    text = "".join(p.read_text() for p in (HERE / "emulate.h", KERNELS / "common.cuh", source))
+    file = next(p for p in (folder / f"{module}.cu" for folder in EVERY_FOLDER) if p.exists())
+    text = (HERE / "emulate.h").read_text() + with_headers(file)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     folder = Path(tempfile.gettempdir()) / "scope_dask_emulated"
     folder.mkdir(exist_ok=True)
     target = folder / f"{module}-{digest}.so"
     if not target.exists():
         shim = folder / f"{module}-{digest}-{os.getpid()}.cpp"
-        runs = "\n".join(f"EMULATE({name})" for name in kernel_names(source, compiler))
-        shim.write_text(f'#include "emulate.h"\n#include "{source.name}"\n{runs}\n')
+        runs = "\n".join(f"EMULATE({name})" for name in kernel_names(file, compiler))
+        shim.write_text(f'#include "emulate.h"\n#include "{file.name}"\n{runs}\n')
         partial = target.with_suffix(f".{os.getpid()}")
         flags = ["-std=c++17", "-O2", "-ffp-contract=off", "-fno-strict-aliasing", "-fPIC", "-shared", "-w"]
-        command = [compiler, *flags, f"-I{HERE}", f"-I{KERNELS}", "-o", str(partial), str(shim)]
+        command = [compiler, *flags, *INCLUDES, "-o", str(partial), str(shim)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         partial.rename(target)
