@@ -42,13 +42,13 @@ class _Task:
 def count_alerts(partition: pd.DataFrame, task: _Task) -> pd.DataFrame:
     """Add the number of alerts and their mean score; both are 0 where there are none."""
     found = neighbours(task.alerts, partition, task.options.radius_arcsec, [_SCORE])
-    scores = found.table[_SCORE].to_numpy(dtype=np.float64, na_value=np.nan)
+    scores = found.table[_SCORE].to_numpy(dtype=np.float64, na_value=np.nan)[found.j]
     scored = ~np.isnan(scores)
     size = len(partition)
-    total = np.bincount(found.rows[scored], weights=scores[scored], minlength=size)
-    number = np.bincount(found.rows[scored], minlength=size)
+    total = np.bincount(found.i[scored], weights=scores[scored], minlength=size)
+    number = np.bincount(found.i[scored], minlength=size)
     out = partition.assign(
-        n_ztf_alerts=np.bincount(found.rows, minlength=size).astype(np.int64),
+        n_ztf_alerts=np.bincount(found.i, minlength=size).astype(np.int64),
         mean_ztf_alert_braai=total / np.maximum(number, 1),
     )
     return tally.note(out, set_aside=without_position(partition))

@@ -87,7 +87,7 @@ def drop_partition(partition: pd.DataFrame, task: _Task) -> pd.DataFrame:
     radius = exclusion_radius(*tycho_magnitudes(numbers["phot_g_mean_mag"], numbers["bp_rp"]))
     separation = _from_counterparts(found, len(partition), options.counterpart_arcsec)
     spoiled = np.zeros(len(partition), bool)
-    spoiled[found.rows[separation < radius]] = True
+    spoiled[found.i[separation < radius[found.j]]] = True
     out = partition[~spoiled].reset_index(drop=True)
     return tally.note(
         out, dropped={"close to a bright star": int(spoiled.sum())}, set_aside=without_position(partition)
@@ -96,14 +96,13 @@ def drop_partition(partition: pd.DataFrame, task: _Task) -> pd.DataFrame:
 
 def _from_counterparts(found: Neighbours, size: int, limit: float) -> np.ndarray:
     """Return the separations (arcsec) from each source's counterpart, or from the source; infinite for itself."""
-    own = found.nearest()
-    own = own[found.separation[own] < limit]
-    origin, counterpart = np.zeros((size, 3)), np.zeros(size, bool)
-    origin[found.rows], origin[found.rows[own]] = found.source, found.other[own]
-    counterpart[found.rows[own]] = True
-    moved = counterpart[found.rows]
+    own = found.nearest(limit)
+    counterpart = np.full(size, -1)
+    counterpart[found.i[own]] = found.j[own]
+    moved = np.flatnonzero(counterpart[found.i] >= 0)
+    origin = counterpart[found.i[moved]]
     separation = found.separation.copy()
-    separation[moved] = separation_arcsec(origin[found.rows[moved]], found.other[moved])
+    separation[moved] = separation_arcsec(found.vectors, origin, found.vectors, found.j[moved])
     separation[own] = np.inf
     return separation
 

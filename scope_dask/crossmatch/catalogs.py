@@ -40,8 +40,8 @@ class Catalog(Protocol):
         radius_arcsec: float,
         columns: Sequence[str],
         below: Mapping[str, float] | None = None,
-    ) -> tuple[np.ndarray, pd.DataFrame]:
-        """Return all catalogue rows within the radius of each of a batch of positions.
+    ) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
+        """Return the pairs of a position and a catalogue row that lie within the radius.
 
         Parameters
         ----------
@@ -54,11 +54,11 @@ class Catalog(Protocol):
 
         Returns
         -------
-        rows : numpy.ndarray, shape (m,), int64
-            Position that each pair belongs to; a catalogue row comes once for each position it is near.
+        i, j : numpy.ndarray, shape (m,), int64
+            Pair k is the position ``i[k]`` and the row ``j[k]`` of the table; pairs are in any order.
         table : pandas.DataFrame
-            ``ra``, ``dec`` (deg) and `columns` of the m pairs, in the same order. What is missing is NaN or NA.
-            Integers never pass through floats.
+            ``ra``, ``dec`` (deg) and `columns` of the rows in pairs. What is missing is NaN or NA. Integers never pass
+            through floats.
         """
 
 
@@ -107,23 +107,26 @@ class LocalCatalog:
         radius_arcsec: float,
         columns: Sequence[str],
         below: Mapping[str, float] | None = None,
-    ) -> tuple[np.ndarray, pd.DataFrame]:
-        """Return all catalogue rows within the radius of each of a batch of positions; see `Catalog`."""
+    ) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
+        """Return the pairs of a position and a catalogue row that lie within the radius; see `Catalog`."""
         below = below or {}
         stored = self._stored(list(dict.fromkeys(["ra", "dec", *columns, *below])))
         limits = tuple((stored[name], float(limit)) for name, limit in below.items())
         read = {name: stored[name] for name in columns if name not in ("ra", "dec")}
-        rows, tables = [np.empty(0, np.int64)], [self._empty(read)]
+        none = np.empty(0, np.int64)
+        pairs, tables, count = [(none, none)], [self._empty(read)], 0
         positions = Positions(ra, dec)
         for part in self._parts(positions, radius_arcsec, (stored["ra"], stored["dec"]), limits):
             i, j = positions.pairs(part.positions, radius_arcsec)
             if len(i):
-                rows.append(i)
-                tables.append(part.take(j, read))
+                rows, j = _distinct(j, len(part.positions))
+                pairs.append((i, count + j))
+                tables.append(part.take(rows, read))
+                count += len(rows)
         table = pa.concat_tables(tables, promote_options="permissive")
         # Nullable: an integer column with nulls would go through floats.
         frame = table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}.get)
-        return np.concatenate(rows), frame
+        return np.concatenate([i for i, _ in pairs]), np.concatenate([j for _, j in pairs]), frame
 
     def _parts(
         self, positions: Positions, radius: float, sky: tuple[str, str], limits: tuple[tuple[str, float], ...]
@@ -164,6 +167,13 @@ class LocalCatalog:
         if name in self._files.names:
             return (self._files.names[name],)
         return _INTEGER_IDS if name == "_id" else (name,)
+
+
+def _distinct(values: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct numbers below `size`, sorted, and where among them each value is."""
+    used = np.zeros(size, bool)
+    used[values] = True
+    return np.flatnonzero(used), (np.cumsum(used) - 1)[values]
 
 
 def _fits(name: str, stored: str, schema: pa.Schema) -> bool:

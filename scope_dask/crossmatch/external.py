@@ -53,11 +53,11 @@ def match_partition(partition: pd.DataFrame, task: _Task) -> pd.DataFrame:
     for name, fields in task.fields.items():
         found = neighbours(task.catalogs[name], partition, task.options.radius_arcsec, fields)
         best = found.nearest()
+        stars = found.table.iloc[found.j[best]]
         for key in fields:
             column = external_column(name, key)
-            values = found.table[key].iloc[best]
-            columns[column.name] = _spread(values, found.rows[best], column, len(partition), MISSING_VALUE.get(name))
-    out = partition.assign(**{n: pd.Series(v, index=partition.index) for n, v in columns.items()})
+            columns[column.name] = _spread(stars[key], found.i[best], column, len(partition), MISSING_VALUE.get(name))
+    out = partition.assign(**columns)
     return tally.note(out, set_aside=without_position(partition))
 
 

@@ -34,34 +34,38 @@ class AddingStage(Stage):
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Catalogue rows near the sources of a partition.
+    """Pairs of a partition's sources and the catalogue rows near them.
 
     Attributes
     ----------
-    rows : numpy.ndarray, shape (m,), int64
-        Source that each pair belongs to, by its number in the partition.
-    table : pandas.DataFrame
-        The catalogue's columns of each pair.
-    source, other : numpy.ndarray, shape (m, 3)
-        Unit vectors of both.
+    i, j : numpy.ndarray, shape (m,), int64
+        Row of the partition and row of the table of each pair.
     separation : numpy.ndarray, shape (m,)
-        Angles between them, arcsec.
+        Angle between them, arcsec.
+    table : pandas.DataFrame
+        The catalogue's columns.
+    vectors : numpy.ndarray, shape (rows of the table, 3)
+        Its positions as unit vectors.
     """
 
-    rows: np.ndarray
-    table: pd.DataFrame
-    source: np.ndarray
-    other: np.ndarray
+    i: np.ndarray
+    j: np.ndarray
     separation: np.ndarray
+    table: pd.DataFrame
+    vectors: np.ndarray
 
-    def nearest(self) -> np.ndarray:
-        """Return which pair is the nearest of each source that has one; of equals, that with the lowest ``_id``."""
-        keys = [self.separation, self.rows]
+    def nearest(self, limit: float = np.inf) -> np.ndarray:
+        """Return which pair is the nearest of each source that has one closer than `limit` arcsec.
+
+        Of equal separations the lowest ``_id`` is taken.
+        """
+        close = np.flatnonzero(self.separation < limit)
+        sources, keys = self.i[close], [self.separation[close], self.i[close]]
         if "_id" in self.table:
-            keys.insert(0, pd.factorize(self.table["_id"], sort=True)[0])
+            keys.insert(0, pd.factorize(self.table["_id"].iloc[self.j[close]], sort=True)[0])
         order = np.lexsort(keys)
-        rows = self.rows[order]
-        return order[np.append(True, rows[1:] != rows[:-1])] if len(rows) else order
+        first = np.diff(sources[order], prepend=-1) > 0
+        return close[order[first]]
 
 
 def neighbours(
@@ -71,14 +75,13 @@ def neighbours(
     columns: Sequence[str],
     below: Mapping[str, float] | None = None,
 ) -> Neighbours:
-    """Return the rows of a catalogue within the radius of a partition's sources; without a position there are none."""
+    """Return what lies within the radius of a partition's sources; near one without a position there is nothing."""
     ra, dec = (partition[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in ("ra", "dec"))
     finite = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
-    rows, table = catalog.near(ra[finite], dec[finite], radius_arcsec, columns, below)
-    rows = finite[rows]
-    source = unit_vectors(ra[rows], dec[rows])
-    other = unit_vectors(table["ra"], table["dec"])
-    return Neighbours(rows, table, source, other, separation_arcsec(source, other))
+    i, j, table = catalog.near(ra[finite], dec[finite], radius_arcsec, columns, below)
+    vectors = unit_vectors(table["ra"], table["dec"])
+    separation = separation_arcsec(unit_vectors(ra[finite], dec[finite]), i, vectors, j)
+    return Neighbours(finite[i], j, separation, table, vectors)
 
 
 def without_position(partition: pd.DataFrame) -> list[tuple[int, str]]:

@@ -147,10 +147,14 @@ class Part:
         if columns:
             stored = tuple(dict.fromkeys(columns.values()))
             key = (self.file, self.group, self.limits, stored)
-            table = _cached(key, lambda: _read(self.file, self.group, stored).take(pa.array(self.kept)))
+            table = _cached(key, lambda: self._values(stored))
             chosen = table.take(pa.array(rows))
             taken |= {name: chosen.column(column) for name, column in columns.items()}
         return pa.table(taken)
+
+    def _values(self, stored: tuple[str, ...]) -> pa.Table:
+        table = _read(self.file, self.group, stored)
+        return table if len(self.kept) == len(table) else table.take(pa.array(self.kept))
 
 
 def read_part(file: SourceFile, group: int, sky: tuple[str, str], limits: tuple[tuple[str, float], ...]) -> Part:

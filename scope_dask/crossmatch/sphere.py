@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,7 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.spatial import cKDTree
 
+from scope_dask.compiled import jit
+
 ARCSEC_PER_RADIAN = 180.0 * 3600.0 / np.pi
+_MANY = 16
 _MARGIN = 1e-9  # radians: rounding of the trigonometry, for regions only
 
 
@@ -24,13 +28,24 @@ def chord(radius_arcsec: float) -> float:
     return 2.0 * float(np.sin(min(radius_arcsec / ARCSEC_PER_RADIAN, np.pi) / 2.0))
 
 
-def separation_arcsec(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the angles in arcsec between unit vectors, shape (n, 3), row by row.
+@jit()
+def separation_arcsec(a: np.ndarray, i: np.ndarray, b: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """Return the angles in arcsec between the unit vectors ``a[i]`` and ``b[j]``, pair by pair.
 
     2 arcsin(chord/2): its rounding is about 1e-10 arcsec below 90 degrees, where arccos of the scalar product would be
     wrong by a thousandth of an arcsec for neighbours.
+
+    Parameters
+    ----------
+    a, b : numpy.ndarray, shape (n, 3) and (m, 3), float64
+    i, j : numpy.ndarray, shape (pairs,), int64
     """
-    return _angle(np.sqrt(((a - b) ** 2).sum(axis=1))) * ARCSEC_PER_RADIAN
+    angles = np.empty(i.size)
+    for k in range(i.size):
+        p, q = i[k], j[k]
+        x, y, z = a[p, 0] - b[q, 0], a[p, 1] - b[q, 1], a[p, 2] - b[q, 2]
+        angles[k] = 2.0 * np.arcsin(min(0.5 * np.sqrt(x * x + y * y + z * z), 1.0)) * ARCSEC_PER_RADIAN
+    return angles
 
 
 def _angle(chords: np.ndarray) -> np.ndarray:
@@ -92,26 +107,33 @@ class Positions:
 
     def __init__(self, ra: ArrayLike, dec: ArrayLike) -> None:
         self.vectors = unit_vectors(ra, dec)
-        self._dec = np.sort(np.asarray(dec, np.float64))
 
     def __len__(self) -> int:
         return len(self.vectors)
 
     @cached_property
     def tree(self) -> cKDTree:
-        # Splits at the middle of a cell: built several times faster than at medians, and as fast to search.
-        return cKDTree(self.vectors, balanced_tree=False)
+        # Cells are split in the middle and not shrunk: built twice as fast as the default, and as fast to search.
+        return cKDTree(self.vectors, leafsize=32, balanced_tree=False, compact_nodes=False)
 
     def near(self, regions: Regions, radius_arcsec: float) -> np.ndarray:
         """Tell, region by region, whether it may hold something within the radius of a position."""
         radius = radius_arcsec / ARCSEC_PER_RADIAN + _MARGIN
-        inside = np.searchsorted(self._dec, regions.dec_high + np.degrees(radius), side="right") > np.searchsorted(
-            self._dec, regions.dec_low - np.degrees(radius), side="left"
-        )
+        x, y, z = self.vectors.T
+        dec = np.sort(np.degrees(np.arctan2(z, np.hypot(x, y))))
+        below = np.searchsorted(dec, regions.dec_low - np.degrees(radius), side="left")
+        inside = np.searchsorted(dec, regions.dec_high + np.degrees(radius), side="right") > below
         distance, _ = self.tree.query(regions.centres)
         return np.asarray(inside & (_angle(distance) <= regions.radii + radius))
 
     def pairs(self, others: Positions, radius_arcsec: float) -> tuple[np.ndarray, np.ndarray]:
         """Return (i, j) of all pairs of a position here and one of `others` that lie within the radius."""
-        found = self.tree.sparse_distance_matrix(others.tree, chord(radius_arcsec), output_type="ndarray")
-        return found["i"].astype(np.int64), found["j"].astype(np.int64)
+        limit = chord(radius_arcsec)
+        if len(others) <= _MANY * len(self):
+            found = self.tree.sparse_distance_matrix(others.tree, limit, output_type="ndarray")
+            return found["i"].astype(np.int64), found["j"].astype(np.int64)
+        # Walking both trees visits all of a tree that is much the larger one.
+        lists = others.tree.query_ball_point(self.vectors, limit, return_sorted=False)
+        sizes = np.fromiter(map(len, lists), np.int64, len(lists))
+        j = np.fromiter(itertools.chain.from_iterable(lists), np.int64, int(sizes.sum()))
+        return np.repeat(np.arange(len(self)), sizes), j

@@ -32,8 +32,8 @@ class InMemory:
         pass
 
     def near(self, ra: Any, dec: Any, radius_arcsec: float, columns: Any, below: Any = None) -> Any:
-        rows = np.repeat(np.arange(len(ra)), len(self.table))
-        return rows, pd.concat([self.table] * len(ra) or [self.table.iloc[:0]], ignore_index=True)
+        size = len(self.table)
+        return np.repeat(np.arange(len(ra)), size), np.tile(np.arange(size), len(ra)), self.table
 
 
 @pytest.fixture

@@ -54,7 +54,11 @@ def hats_catalog(root: Path, table: pa.Table, orders: tuple[int, ...]) -> Path:
 
 
 def check_against_brute_force(catalog: LocalCatalog, table: pa.Table, batch: pd.DataFrame, radius: float) -> None:
-    rows, found = catalog.near(batch["ra"].to_numpy(), batch["dec"].to_numpy(), radius, ["_id", "phot_g_mean_mag"])
+    rows, j, table_near = catalog.near(
+        batch["ra"].to_numpy(), batch["dec"].to_numpy(), radius, ["_id", "phot_g_mean_mag"]
+    )
+    assert len(np.unique(j)) == len(table_near), "each row comes once"
+    found = table_near.iloc[j]
     near = separations(batch, table["ra"].to_numpy(), table["dec"].to_numpy()) <= radius
     expected = {(int(i), table["source_id"][int(j)].as_py()) for i, j in zip(*np.nonzero(near), strict=True)}
     assert len(expected) > 20
@@ -101,7 +105,7 @@ def test_only_what_is_near_is_read(tmp_path) -> None:
     content[4:3000] = bytes(2996)
     broken.write_bytes(content)
     catalog = LocalCatalog(tmp_path)
-    rows, _ = catalog.near(np.array([100.0]), np.array([20.0]), 300.0, ["phot_g_mean_mag"])
+    rows, _, _ = catalog.near(np.array([100.0]), np.array([20.0]), 300.0, ["phot_g_mean_mag"])
     assert len(rows) > 0
     with pytest.raises(SourceError, match=r"b\.parquet, row group 0: ra, dec cannot be read"):
         catalog.near(np.array([200.0]), np.array([20.0]), 300.0, ["phot_g_mean_mag"])
@@ -115,7 +119,7 @@ def test_hats_pixels_far_away_are_not_even_opened(tmp_path) -> None:
     for file in catalog._files.files:
         if pq.read_table(file.path, partitioning=None)["ra"][0].as_py() > 150:
             Path(file.path).write_bytes(b"not Parquet")
-    rows, _ = catalog.near(np.array([100.0]), np.array([20.0]), 300.0, ["phot_g_mean_mag"])
+    rows, _, _ = catalog.near(np.array([100.0]), np.array([20.0]), 300.0, ["phot_g_mean_mag"])
     assert len(rows) > 0
 
 
@@ -126,11 +130,12 @@ def test_limits_nulls_and_positions_that_are_missing(tmp_path) -> None:
     save(tmp_path / "a.parquet", {"_id": ids, "ra": [1.0, 1.0, 1.0, 1.0], "dec": dec, "mag": magnitudes})
     catalog = LocalCatalog(tmp_path / "a.parquet")
     at = np.array([1.0]), np.array([5.0])
-    rows, table = catalog.near(*at, 1.0, ["_id"])
+    rows, j, table = catalog.near(*at, 1.0, ["_id"])
     assert rows.tolist() == [0, 0, 0]
+    assert sorted(j) == [0, 1, 2]
     assert table["_id"].dtype == "Int64"
     assert table["_id"].dropna().tolist() == [BEYOND_FLOATS, BEYOND_FLOATS + 2]
-    rows, table = catalog.near(*at, 1.0, ["_id"], below={"mag": 11.0})
+    *_, table = catalog.near(*at, 1.0, ["_id"], below={"mag": 11.0})
     assert table["_id"].tolist() == [BEYOND_FLOATS]
     assert list(table.columns) == ["ra", "dec", "_id"]
 
@@ -138,9 +143,9 @@ def test_limits_nulls_and_positions_that_are_missing(tmp_path) -> None:
 def test_no_positions_and_nothing_near(tmp_path) -> None:
     catalog = LocalCatalog(save(tmp_path / "a.parquet", star_table(np.array([1.0]), np.array([2.0]))))
     for at in (np.empty(0), np.array([80.0])):
-        rows, table = catalog.near(at, at, 2.0, ["_id", "phot_g_mean_mag"])
-        assert rows.dtype == np.int64
-        assert len(rows) == len(table) == 0
+        i, j, table = catalog.near(at, at, 2.0, ["_id", "phot_g_mean_mag"])
+        assert i.dtype == j.dtype == np.int64
+        assert len(i) == len(j) == len(table) == 0
         assert list(table.columns) == ["ra", "dec", "_id", "phot_g_mean_mag"]
 
 
@@ -148,7 +153,7 @@ def test_columns_by_other_names(tmp_path) -> None:
     columns = {"objID": [7], "raMean": [1.0], "decMean": [2.0], "dec": [9.0], "source_id": ["J0001"]}
     path = save(tmp_path / "a.parquet", columns)
     catalog = LocalCatalog(path, {"ra": "raMean", "dec": "decMean"})
-    _, table = catalog.near(np.array([1.0]), np.array([2.0]), 2.0, ["_id"])
+    *_, table = catalog.near(np.array([1.0]), np.array([2.0]), 2.0, ["_id"])
     assert table["_id"].tolist() == [7], "source_id is text here and no identifier"
 
 

@@ -13,13 +13,16 @@ from scope_dask.crossmatch.sphere import Positions, Regions, separation_arcsec, 
 
 PLACES = {"equator": (150.0, 0.0), "across ra 0": (359.9999, -33.0), "pole": (12.0, 89.9999), "south": (200.0, -90.0)}
 
+FIRST = np.zeros(1, np.int64)
+
 
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 @pytest.mark.parametrize("radius", [2.0, 300.0, 40000.0])
-def test_pairs_are_those_of_all_separations(place, radius) -> None:
+@pytest.mark.parametrize("count", [10, 60], ids=["few positions", "many positions"])
+def test_pairs_are_those_of_all_separations(place, radius, count) -> None:
     rng = np.random.default_rng(5)
     width = 5 * radius / 3600
-    ours, theirs = patch(rng, *place, 60, width), patch(rng, *place, 150, width)
+    ours, theirs = patch(rng, *place, count, width), patch(rng, *place, 400, width)
     i, j = Positions(*ours).pairs(Positions(*theirs), radius)
     expected = separations(sources(*ours), *theirs) <= radius
     found = np.zeros_like(expected)
@@ -31,9 +34,9 @@ def test_pairs_are_those_of_all_separations(place, radius) -> None:
 
 def test_positions_that_are_the_same() -> None:
     same = Positions(np.full(40, 10.0), np.full(40, -5.0))
-    i, j = same.pairs(same, 1e-6)
-    assert len(i) == len(j) == 40 * 40
-    assert len(set(zip(i, j, strict=True))) == 40 * 40
+    for ours in (same, Positions([10.0, 10.0], [-5.0, -5.0])):
+        i, j = ours.pairs(same, 1e-6)
+        assert len(i) == len(j) == len(set(zip(i, j, strict=True))) == len(ours) * 40
 
 
 @settings(max_examples=200, deadline=None)
@@ -43,7 +46,7 @@ def test_positions_that_are_the_same() -> None:
 def test_separations_are_astropys(ra, dec, angle, arcsec) -> None:
     theta, distance = np.radians(angle), np.radians(arcsec / 3600)
     to = np.clip(dec + np.degrees(distance) * np.sin(theta), -90, 90), ra + np.degrees(distance) * np.cos(theta)
-    ours = separation_arcsec(unit_vectors([ra], [dec]), unit_vectors([to[1]], [to[0]]))
+    ours = separation_arcsec(unit_vectors([ra], [dec]), FIRST, unit_vectors([to[1]], [to[0]]), FIRST)
     exact = angular_separation(*np.radians([ra, dec, to[1], to[0]]))
     # Coordinates and vectors carry a rounding of some 1e-16, degrees to radians up to 6 of them.
     np.testing.assert_allclose(ours, np.degrees(exact) * 3600, rtol=1e-12, atol=5e-10)
