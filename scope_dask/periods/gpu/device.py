@@ -87,6 +87,15 @@ class CupyDevice:
 
 
 @functools.cache
+def device_here() -> CupyDevice | None:
+    """Return the current CUDA device; None where CuPy is not installed or sees none."""
+    try:
+        return CupyDevice()
+    except RunError:
+        return None
+
+
+@functools.cache
 def compiled(module: str, kernel: str) -> Any:
     """Return a kernel, compiled for the current device on first use (CuPy keeps it on disk)."""
     return _module(module).get_function(kernel)
