@@ -171,6 +171,8 @@ class LocalCatalog:
 
 def _distinct(values: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the distinct numbers below `size`, sorted, and where among them each value is."""
+    if len(values) < size // 64:
+        return np.unique(values, return_inverse=True)
     used = np.zeros(size, bool)
     used[values] = True
     return np.flatnonzero(used), (np.cumsum(used) - 1)[values]

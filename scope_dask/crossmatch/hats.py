@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Sequence
 
+import fsspec
 import numpy as np
 
 from scope_dask.crossmatch.sphere import Regions
@@ -19,9 +20,10 @@ _PIXEL = re.compile(r"Norder=(\d+)/(?:Dir=\d+/)?Npix=(\d+)")
 
 def is_hats(path: str) -> bool:
     """Tell whether a path is the folder of a HATS catalogue or collection."""
-    import fsspec
-
-    fs, bare = fsspec.core.url_to_fs(os.path.expanduser(path))
+    try:
+        fs, bare = fsspec.core.url_to_fs(os.path.expanduser(path))
+    except (ImportError, ValueError):
+        return False  # `expand` says what is wrong with the address
     return any(fs.exists(f"{bare.rstrip('/')}/{mark}") for mark in _MARKS)
 
 

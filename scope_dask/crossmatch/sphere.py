@@ -133,7 +133,10 @@ class Positions:
             found = self.tree.sparse_distance_matrix(others.tree, limit, output_type="ndarray")
             return found["i"].astype(np.int64), found["j"].astype(np.int64)
         # Walking both trees visits all of a tree that is much the larger one.
-        lists = others.tree.query_ball_point(self.vectors, limit, return_sorted=False)
+        tree, vectors = others.tree, self.vectors
+        within = ((vectors >= tree.mins - limit) & (vectors <= tree.maxes + limit)).all(axis=1)
+        some = np.flatnonzero(within)
+        lists = tree.query_ball_point(vectors[some], limit, return_sorted=False)
         sizes = np.fromiter(map(len, lists), np.int64, len(lists))
         j = np.fromiter(itertools.chain.from_iterable(lists), np.int64, int(sizes.sum()))
-        return np.repeat(np.arange(len(self)), sizes), j
+        return np.repeat(some, sizes), j

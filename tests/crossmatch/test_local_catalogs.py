@@ -170,6 +170,8 @@ def test_a_missing_column_is_one_clear_error(tmp_path) -> None:
         catalog.near(np.array([1.0]), np.array([2.0]), 2.0, ["_id"])
     with pytest.raises(SourceError, match="no column ra"):
         LocalCatalog(save(tmp_path / "b.parquet", {"x": [1.0], "dec": [2.0]}))
+    with pytest.raises(SourceError, match="is not an address that can be read"):
+        LocalCatalog("nosuch://bucket/stars")
     with pytest.raises(SourceError, match="nothing matches"):
         LocalCatalog(tmp_path / "absent")
 
