@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,6 +16,7 @@ from kowalski_server import Fault, KowalskiServer, html, message
 from kowalski_sky import FEATURES, SOURCES, TOKEN, access, instance, running
 from pydantic import SecretStr
 
+import scope_dask.sources.kowalski as kowalski_package
 from scope_dask.errors import OptionError, SourceError
 from scope_dask.sources.kowalski import (
     Instance,
@@ -219,6 +222,33 @@ def test_access_travels_to_workers_and_names_no_secret(server: KowalskiServer) -
         replace(kowalski.options, instances=(instance(server, "gloria", token=SecretStr("x")),), timeout=9.0)
     )
     assert tokenize(kowalski) == tokenize(other)
+
+
+def test_a_user_name_beside_a_token_is_of_no_use(server: KowalskiServer, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))  # without ~/.netrc
+    assert access(instance(server, token=SecretStr(TOKEN), username="ada")).query(COUNT, SOURCES) == N_296
+
+
+def test_importing_it_loads_no_client_and_sends_nothing(tmp_path) -> None:
+    names = "answers catalogs client connection errors features lightcurves limit options queries reader sources tables"
+    code = "; ".join(f"import scope_dask.sources.kowalski.{name}" for name in names.split())
+    code += "; import sys; print(sorted({'penquins', 'requests', 'bson', 'astropy', 'distributed'} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_name_of_the_package_is_there() -> None:
+    for name in kowalski_package.__all__:
+        assert getattr(kowalski_package, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'read_kowalsky'"):
+        kowalski_package.read_kowalsky  # noqa: B018
 
 
 def test_a_ping(server: KowalskiServer) -> None:

@@ -49,7 +49,8 @@ def rows(**values: Any) -> pd.DataFrame:
 
 
 def same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
-    pd.testing.assert_frame_equal(found.reset_index(drop=True), expected, check_exact=True)
+    found, expected = found.reset_index(drop=True), expected.reset_index(drop=True)
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
 
 
 @pytest.mark.parametrize(
@@ -283,6 +284,17 @@ def test_workers_of_a_cluster_keep_the_limit_together(server: KowalskiServer) ->
         same(client.compute(table).result(), rows(field=296))
         assert server.peak == 1
         assert time.monotonic() - start < 30
+
+
+def test_it_gives_what_the_archive_reader_gives_of_the_same_light_curves(server: KowalskiServer, tmp_path) -> None:
+    with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0"):
+        table = read_kowalski(access(server), field=[296, 487, 900], partition_rows=10, **EVERYTHING)
+        sd.write_archive(table, tmp_path / "archive")
+    archive = sd.read_archive(tmp_path / "archive")
+    pd.testing.assert_frame_equal(archive._meta, table._meta)
+    same(archive.compute(), table.compute())
+    cone = (0.05, 30.0, 100.0)
+    same(sd.read_archive(tmp_path / "archive", cone=cone).compute(), read_kowalski(access(server), cone=cone).compute())
 
 
 def test_the_conditioning_runs_on_it_unchanged(server: KowalskiServer) -> None:

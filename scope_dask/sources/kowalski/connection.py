@@ -116,8 +116,9 @@ class Connection:
         from penquins import Kowalski  # type: ignore[import-untyped]
         from urllib3.util.retry import Retry
 
-        login = {key: getattr(self.instance, key) for key in ("protocol", "host", "port", "username")}
-        login |= {key: _revealed(getattr(self.instance, key)) for key in ("token", "password")}
+        # Beside a token, a user name alone would have penquins look for the password in ~/.netrc.
+        credentials = ("token",) if self.instance.token is not None else ("username", "password")
+        login = {key: _revealed(getattr(self.instance, key)) for key in ("protocol", "host", "port", *credentials)}
         limits = (min(_CONNECT_SECONDS, self.timeout), self.timeout)
         try:
             opened = Kowalski(instances={self.instance.name: login}, timeout=limits, max_retries=0)
@@ -166,8 +167,8 @@ class Connection:
         return text
 
 
-def _revealed(secret: SecretStr | None) -> str | None:
-    return None if secret is None else secret.get_secret_value()
+def _revealed(value: Any) -> Any:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
 def _failed_login(cause: BaseException | None) -> Exception:

@@ -97,8 +97,8 @@ class KowalskiOptions:
     instances: tuple[Instance, ...]
     collections: Collections = field(default_factory=Collections)
     timeout: float = 300.0
-    attempts: int = 4
-    backoff: float = 1.0
+    attempts: int = 5
+    backoff: float = 2.0
     max_queries: int = 8
     query_rows: int = 500
     max_timestamp_hjd: float = 2459951.5
