@@ -271,6 +271,8 @@ class Demonstration:
             facts = curve_facts(self.client, self.options, rows["_id"].to_numpy(), with_astropy)
             rows = rows.merge(facts, on="_id")
             columns = {name: f"period_{name}" for name in self.options.features.periods.written}
+            if self.options.features.periods.aliases:
+                columns["resolved"] = "period_resolved"
             if with_astropy:
                 columns[_ASTROPY] = "period_astropy"
             tables = {name: recovery_table(rows, truth, rows["baseline_days"], column=c) for name, c in columns.items()}
