@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,20 @@ def test_hats_pixels_far_away_are_not_even_opened(tmp_path) -> None:
             Path(file.path).write_bytes(b"not Parquet")
     rows, _, _ = catalog.near(np.array([100.0]), np.array([20.0]), 300.0, ["phot_g_mean_mag"])
     assert len(rows) > 0
+
+
+def test_hats_without_the_extra(tmp_path, monkeypatch) -> None:
+    (tmp_path / "hats.properties").touch()
+    monkeypatch.setitem(sys.modules, "hats", None)
+    with pytest.raises(SourceError, match=r"is a HATS catalogue: pip install 'scope_dask\[catalog\]' to read it"):
+        LocalCatalog(tmp_path)
+
+
+def test_a_folder_that_only_looks_like_hats(tmp_path) -> None:
+    pytest.importorskip("hats")
+    (tmp_path / "hats.properties").touch()
+    with pytest.raises(SourceError, match="cannot be read as a HATS catalogue: "):
+        LocalCatalog(tmp_path)
 
 
 def test_limits_nulls_and_positions_that_are_missing(tmp_path) -> None:
