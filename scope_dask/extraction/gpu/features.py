@@ -72,3 +72,9 @@ def compute_on_device(curves: LightCurves, options: PeriodOptions, *, device: De
     histograms = dmdt(hjd, mag, offsets, device=device)
     by_algorithm = {name: series[:, j] for j, name in enumerate(results)}
     return Computed(device.to_host(table), results, by_algorithm, histograms)
+
+
+def host_curves(curves: LightCurves, device: Device) -> LightCurves:
+    """Return light curves on a device as the CPU's kernels take them: NumPy arrays of float64 and int64."""
+    hjd, mag, magerr = (device.to_host(a).astype(np.float64, copy=False) for a in curves.arrays[:3])
+    return LightCurves(hjd, mag, magerr, device.to_host(curves.offsets).astype(np.int64, copy=False))

@@ -16,7 +16,7 @@ from scope_dask.extraction import fourier as cpu_fourier
 from scope_dask.extraction import ordering as cpu_ordering
 from scope_dask.extraction import statistics as cpu_statistics
 from scope_dask.extraction.gpu.dmdt import PART, dmdt
-from scope_dask.extraction.gpu.features import compute_on_device
+from scope_dask.extraction.gpu.features import compute_on_device, host_curves
 from scope_dask.extraction.gpu.fourier import BYTES_PER_POINT, chunks, fourier
 from scope_dask.extraction.gpu.ordering import in_time_order
 from scope_dask.extraction.gpu.statistics import statistics
@@ -281,3 +281,11 @@ def test_everything_of_a_partition(device):
         assert_fourier(found.fourier[name], expected, double, result.period)
         np.testing.assert_array_equal(found.fourier[name], same.fourier[name])
     np.testing.assert_array_equal(device.to_host(found.dmdt), cpu_dmdt.dmdt(double.hjd, double.mag, double.offsets))
+
+
+def test_light_curves_for_what_the_cpu_does(device):
+    curves = LightCurves.from_lists([star(n, n) for n in (60, 3)])
+    single = LightCurves(*(device.from_host(a.astype(np.float32)) for a in curves.arrays[:3]), curves.offsets)
+    for a, b in zip(host_curves(single, device).arrays, curves.arrays, strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b.astype(np.float32) if b.dtype == np.float64 else b)
