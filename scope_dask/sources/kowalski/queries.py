@@ -125,7 +125,7 @@ def pages(
     beyond: dict[str, Any] = {}
     while left is None or left > 0:
         rows = page_rows if left is None else min(page_rows, left)
-        page = found(kowalski, catalog, {**condition, **beyond}, projection, limit=rows, skip=skip)
+        page = found(kowalski, catalog, {**condition, **beyond}, projection, limit=int(rows), skip=int(skip))
         if page:
             yield page
             beyond, skip = {"_id": {"$gt": page[-1]["_id"]}}, 0
