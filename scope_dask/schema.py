@@ -61,6 +61,8 @@ class Column:
         """Tell whether a column of this pandas `dtype` can serve."""
         if "list" in self.dtype or "[" in self.dtype:
             arrow = getattr(dtype, "pyarrow_dtype", None)
+            if arrow is None and hasattr(dtype, "to_arrow"):  # cuDF's
+                arrow = dtype.to_arrow()
             if arrow is None or not hasattr(arrow, "value_type"):
                 return False
             integer = self.dtype == "list<int32>"

@@ -9,6 +9,7 @@ from typing import Any
 
 import dask.dataframe as dd
 import pandas as pd
+import pyarrow as pa
 
 from scope_dask import tally
 from scope_dask.errors import SchemaError
@@ -40,7 +41,8 @@ class Stage:
     def meta(self, meta: pd.DataFrame, options: Any) -> pd.DataFrame:
         """Return the table without rows that the stage makes of a table like `meta`."""
         self.requires(options).require(meta, f"stage {self.name!r}")
-        return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in self._dtypes(meta, options).items()})
+        table = pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in self._dtypes(meta, options).items()})
+        return as_cudf(table) if is_cudf(meta) else table
 
     def _dtypes(self, frame: pd.DataFrame, options: Any) -> dict[str, Any]:
         found = dict(frame.dtypes)
@@ -57,6 +59,8 @@ class Stage:
         found, expected = dict(out.dtypes), self._dtypes(partition, options)
         if list(found) != list(expected):
             raise SchemaError(f"stage {self.name!r} made the columns {list(found)}, declared are {list(expected)}")
+        if is_cudf(out):  # its types have other names
+            return
         wrong = [f"{c} is {found[c]}, declared {expected[c]}" for c in expected if found[c] != expected[c]]
         if wrong:
             raise SchemaError(f"stage {self.name!r} made other column types than it declares: {'; '.join(wrong)}")
@@ -69,13 +73,32 @@ class Stage:
         SchemaError
             If the table lacks columns or has columns of the wrong type.
         """
-        if isinstance(frame, pd.DataFrame):
+        if isinstance(frame, pd.DataFrame) or is_cudf(frame):
             return run_kernel(frame, self, options)
         meta = self.meta(frame._meta, options)
         needed = list(dict.fromkeys([*carried(frame._meta), *self.requires(options).names]))
         return dd.map_partitions(
             run_kernel, frame[needed], self, options, meta=meta, token=self.name, enforce_metadata=False
         )
+
+
+def is_cudf(frame: object) -> bool:
+    """Tell whether `frame` is a cuDF object, without importing cuDF."""
+    return type(frame).__module__.partition(".")[0] == "cudf"
+
+
+def as_cudf(table: pd.DataFrame) -> Any:
+    """Return a table without rows as cuDF's, which has no lists of fixed length."""
+    import cudf
+
+    fixed = {c: dtype for c, dtype in table.dtypes.items() if pa.types.is_fixed_size_list(_arrow_type(dtype))}
+    return cudf.from_pandas(
+        table.astype({c: pd.ArrowDtype(pa.list_(_arrow_type(d).value_type)) for c, d in fixed.items()})
+    )
+
+
+def _arrow_type(dtype: object) -> pa.DataType:
+    return getattr(dtype, "pyarrow_dtype", pa.null())
 
 
 def run_kernel(partition: pd.DataFrame, stage: Stage, options: Any) -> pd.DataFrame:

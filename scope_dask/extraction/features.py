@@ -13,10 +13,12 @@ from scope_dask import tally
 from scope_dask.periods.options import PeriodOptions
 from scope_dask.ragged import LightCurves
 from scope_dask.schema import DMDT, DMDT_SHAPE, FOURIER, LIGHTCURVES, STATISTICS, Schema, carried
-from scope_dask.stage import Stage
+from scope_dask.stage import Stage, is_cudf
 
 if TYPE_CHECKING:
+    from scope_dask.extraction.compute import Computed
     from scope_dask.periods.choice import AlgorithmResult
+    from scope_dask.periods.gpu.device import Device
 
 MIN_POINTS = 4
 
@@ -30,10 +32,13 @@ class FeatureOptions:
     periods : PeriodOptions
     fourier : {"raw", "documented"}
         Contents of the Fourier columns: coefficients A_n, B_n, or amplitudes and phases.
+    device : {"auto", "cpu", "gpu"}
+        What computes. ``auto``: a GPU where the worker sees one (a cuDF partition: always), else the CPU.
     """
 
     periods: PeriodOptions = field(default_factory=PeriodOptions)
     fourier: Literal["raw", "documented"] = "raw"
+    device: Literal["auto", "cpu", "gpu"] = "auto"
 
 
 def extract(partition: pd.DataFrame, options: FeatureOptions) -> pd.DataFrame:
@@ -43,31 +48,55 @@ def extract(partition: pd.DataFrame, options: FeatureOptions) -> pd.DataFrame:
     not positive) becomes a row of NaN; one without a period (constant, all times equal, too few points for an
     algorithm) keeps its statistics, with period NaN and significance 0. Both are noted as set aside, with the reason.
     """
-    from scope_dask.extraction.dmdt import dmdt
-    from scope_dask.extraction.statistics import statistics
-    from scope_dask.periods.search import search
-
-    curves = LightCurves.from_frame(partition)
+    computed, curves, device = _computed(partition, options)
     reasons = set_aside_reasons(curves)
     unusable = np.array([reason in _UNUSABLE for reason in reasons], dtype=bool)
-    columns: dict[str, Any] = {c: partition[c] for c in carried(partition)}
-    table = statistics(curves.hjd, curves.mag, curves.magerr, curves.offsets)
-    columns.update(zip(STATISTICS.names, table.T, strict=True))
-    results = search(curves, options.periods)
-    reasons = _with_missing_periods(reasons, {name: result.period for name, result in results.items()})
-    for algorithm, result in results.items():
-        for name in ("period", "significance", "pdot", "log10_fap"):
-            values = getattr(result, name)
-            if values is not None:
-                columns[f"{name}_{algorithm}"] = np.where(unusable, np.nan, values)
-    columns.update(_judged(curves, results, options.periods, unusable))
-    for algorithm, result in results.items():
-        columns.update(_fourier_columns(curves, result.period, algorithm, options.fourier))
-    columns["dmdt"] = _dmdt_column(dmdt(curves.hjd, curves.mag, curves.offsets), unusable, partition.index)
-    order = [*carried(partition), *options.periods.schema.names]
-    out = pd.DataFrame(columns, index=partition.index)[order]
-    ids = partition["_id"].to_numpy()
+    columns: dict[str, Any] = dict(zip(STATISTICS.names, computed.statistics.T, strict=True))
+    columns |= _period_columns(computed.periods, unusable)
+    columns |= _judged(curves, computed.periods, options.periods, unusable)
+    for algorithm, table in computed.fourier.items():
+        columns |= _fourier_columns(table, algorithm, options.fourier)
+    out = _as_frame(partition, columns, computed.dmdt, unusable, options, device)
+    reasons = _with_missing_periods(reasons, {name: found.period for name, found in computed.periods.items()})
+    ids = np.asarray(partition["_id"].to_numpy())
     return tally.note(out, set_aside=[(ids[i], r) for i, r in enumerate(reasons) if r])
+
+
+def _computed(partition: Any, options: FeatureOptions) -> tuple[Computed, LightCurves, Device | None]:
+    """Compute where the options and the partition say; return the light curves on the host, and the device, too."""
+    from scope_dask.extraction.compute import compute
+    from scope_dask.extraction.gpu import features as gpu
+    from scope_dask.extraction.gpu import frame
+
+    device = frame.device_for(partition, options.device)
+    if device is None:
+        curves = LightCurves.from_frame(partition)
+        return compute(curves, options.periods), curves, None
+    curves = frame.light_curves(partition) if is_cudf(partition) else LightCurves.from_frame(partition)
+    computed = gpu.compute_on_device(curves, options.periods, device=device)
+    return computed, gpu.host_curves(curves, device), device
+
+
+def _as_frame(
+    partition: Any,
+    columns: dict[str, Any],
+    dmdt: Any,
+    unusable: np.ndarray,
+    options: FeatureOptions,
+    device: Device | None,
+) -> Any:
+    """Return the features as a frame of the partition's own kind."""
+    order = options.periods.schema.without("dmdt").names
+    if device is not None and is_cudf(partition):
+        from scope_dask.extraction.gpu.frame import feature_frame
+
+        dmdt[device.from_host(unusable)] = np.nan
+        return feature_frame(partition, pd.DataFrame(columns)[order], dmdt)
+    histograms = dmdt if device is None else device.to_host(dmdt)
+    table = pd.DataFrame(columns, index=partition.index)[order]
+    return pd.concat(
+        [partition[carried(partition)], table, _dmdt_column(histograms, unusable, partition.index)], axis=1
+    )
 
 
 _UNUSABLE = (
@@ -125,10 +154,18 @@ def _judged(
     }
 
 
-def _fourier_columns(curves: LightCurves, period: np.ndarray, algorithm: str, contents: str) -> dict[str, np.ndarray]:
-    from scope_dask.extraction.fourier import documented, fourier
+def _period_columns(results: dict[str, AlgorithmResult], unusable: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        f"{name}_{algorithm}": np.where(unusable, np.nan, values)
+        for algorithm, found in results.items()
+        for name in ("period", "significance", "pdot", "log10_fap")
+        if (values := getattr(found, name)) is not None
+    }
 
-    table = fourier(curves.hjd, curves.mag, curves.magerr, curves.offsets, period)
+
+def _fourier_columns(table: np.ndarray, algorithm: str, contents: str) -> dict[str, np.ndarray]:
+    from scope_dask.extraction.fourier import documented
+
     if contents == "documented":
         table = documented(table)
     return {f"f1_{name}_{algorithm}": column for name, column in zip(FOURIER, table.T, strict=True)}
@@ -138,7 +175,7 @@ def _dmdt_column(histograms: np.ndarray, unusable: np.ndarray, index: pd.Index) 
     histograms = np.where(unusable[:, None], np.float32(np.nan), histograms)
     flat = pa.array(np.ascontiguousarray(histograms, dtype=np.float32).ravel())
     lists = pa.FixedSizeListArray.from_arrays(flat, DMDT_SHAPE[0] * DMDT_SHAPE[1])
-    return pd.Series(pd.arrays.ArrowExtensionArray(lists), index=index, dtype=DMDT.pandas_dtype)
+    return pd.Series(pd.arrays.ArrowExtensionArray(lists), index=index, dtype=DMDT.pandas_dtype, name="dmdt")
 
 
 def _requires(options: FeatureOptions) -> Schema:
@@ -157,7 +194,7 @@ def features(curves: Any, options: FeatureOptions | None = None, **changes: Any)
 
     Parameters
     ----------
-    curves : dask.dataframe.DataFrame or pandas.DataFrame
+    curves : dask.dataframe.DataFrame, pandas.DataFrame or cudf.DataFrame
         Table with the columns of `schema.LIGHTCURVES`.
     options : FeatureOptions, optional
     **changes
@@ -165,7 +202,7 @@ def features(curves: Any, options: FeatureOptions | None = None, **changes: Any)
 
     Returns
     -------
-    dask.dataframe.DataFrame or pandas.DataFrame
+    dask.dataframe.DataFrame, pandas.DataFrame or cudf.DataFrame
         Table with the identification and the columns of `schema.feature_schema`.
 
     Raises

@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import numpy as np
 
+from scope_dask.extraction.compute import Computed
 from scope_dask.extraction.gpu.dmdt import dmdt
 from scope_dask.extraction.gpu.fourier import fourier
 from scope_dask.extraction.gpu.ordering import in_time_order
 from scope_dask.extraction.gpu.statistics import statistics
-from scope_dask.periods.choice import AlgorithmResult
 from scope_dask.periods.gpu.device import CupyDevice, Device
 from scope_dask.periods.gpu.search import search
 from scope_dask.periods.options import PeriodOptions
 from scope_dask.ragged import LightCurves
-
-
-class Computed(NamedTuple):
-    """What the features of n light curves are made of.
-
-    Attributes
-    ----------
-    statistics : numpy.ndarray, shape (n, 22), float64
-        In the order of `schema.STATISTICS`.
-    periods : dict of str to AlgorithmResult
-        By algorithm.
-    fourier : dict of str to numpy.ndarray, shape (n, 14), float64
-        By algorithm: the decomposition at its period, raw contents, in the order of `schema.FOURIER`.
-    dmdt : device array, shape (n, 676), float32
-        The only wide one: it stays on the device.
-    """
-
-    statistics: np.ndarray
-    periods: dict[str, AlgorithmResult]
-    fourier: dict[str, np.ndarray]
-    dmdt: Any
 
 
 def compute_on_device(curves: LightCurves, options: PeriodOptions, *, device: Device | None = None) -> Computed:

@@ -5,7 +5,7 @@ cuDF is imported inside the functions alone: a client or worker without it can i
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,15 +13,17 @@ import pandas as pd
 from scope_dask.periods.gpu.device import CupyDevice, Device, device_here
 from scope_dask.ragged import LightCurves
 from scope_dask.schema import carried
+from scope_dask.stage import is_cudf
 
 
-def is_cudf(frame: object) -> bool:
-    """Tell whether `frame` is a cuDF object, without importing cuDF."""
-    return type(frame).__module__.partition(".")[0] == "cudf"
-
-
-def device_for(partition: object) -> Device | None:
+def device_for(partition: object, wanted: Literal["auto", "cpu", "gpu"] = "auto") -> Device | None:
     """Return where the kernels of a partition run: a cuDF partition on its GPU, a pandas one on a GPU if there is any.
+
+    Parameters
+    ----------
+    partition : pandas.DataFrame or cudf.DataFrame
+    wanted : {"auto", "cpu", "gpu"}
+        As in `FeatureOptions.device`.
 
     Returns
     -------
@@ -31,9 +33,11 @@ def device_for(partition: object) -> Device | None:
     Raises
     ------
     RunError
-        If a cuDF partition meets no CUDA device.
+        If a GPU is wanted, or the partition is cuDF's, and there is no CUDA device.
     """
-    return CupyDevice() if is_cudf(partition) else device_here()
+    if wanted == "gpu" or is_cudf(partition):
+        return CupyDevice()
+    return device_here() if wanted == "auto" else None
 
 
 def light_curves(partition: Any) -> LightCurves:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import re
 from collections.abc import Sequence
@@ -87,8 +88,13 @@ class CupyDevice:
 
 
 @functools.cache
+@functools.cache
 def device_here() -> CupyDevice | None:
-    """Return the current CUDA device; None where CuPy is not installed or sees none."""
+    """Return the current CUDA device; None where there is no driver, CuPy is not installed or sees none."""
+    try:
+        ctypes.CDLL("libcuda.so.1")  # absent on most machines: CuPy, which takes a second to import, is not asked
+    except OSError:
+        return None
     try:
         return CupyDevice()
     except RunError:

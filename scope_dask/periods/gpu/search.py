@@ -61,7 +61,7 @@ def search(
     grid = grid_of(partition, options)
     grid.size[partition.points < MIN_POINTS] = 0
     boxes = eclipse_grid(grid, options.boxes.max_freq)
-    engine = Engine(device, partition, grid, budget, n_streams, options.boxes)
+    engine = Engine(device, partition, grid, budget, n_streams, options.boxes, options.n_harmonics)
     box_engine = (
         Engine(device, partition, boxes, budget, n_streams, options.boxes) if "BLS" in options.written else None
     )
