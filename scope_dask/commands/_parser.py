@@ -1,0 +1,422 @@
+"""The parser that all documented commands share, on argparse.
+
+A command is a module ``scope_dask/commands/<name with underscores>.py`` with one `Command` in it, and a line
+``<name> = "scope_dask.commands.<name_with_underscores>:main"`` below ``[project.scripts]``:
+
+>>> from scope_dask.commands._parser import Call, Command, flag, option, values
+>>> def run(call: Call) -> None:
+...     for ccd in call.options.ccd_range:
+...         call.say(f"field {call.options.field}, CCD {ccd}")
+...     if call.dry_run:
+...         return
+>>> COMMAND = Command(
+...     "show-ccds",
+...     "Print CCDs.",
+...     (
+...         option("--field", "ZTF field", int, 301),
+...         values("--ccd-range", "first and last CCD", int, [1, 16], aliases=("--ccd",), most=2),
+...         option("--catalog", "features", default="F_DR16", config=("kowalski", "collections", "features")),
+...         flag("--whole-field", "all CCDs"),
+...     ),
+...     run,
+... )
+>>> main = COMMAND.main  # ends with ``if __name__ == "__main__": sys.exit(main())``
+>>> main(["-field", "296", "--ccd_range", "3", "--whole-field", "True"])
+field 296, CCD 3
+0
+
+What every command gets from here:
+
+- in the name of an option ``_`` is ``-`` and one dash is two, where that makes a known option;
+- a flag takes an optional true/false/1/0; ``--verbose`` an optional integer;
+- lists are separated by spaces; of an option given twice the last holds; the value of an option may begin with dashes;
+- an unknown option or a stray word ends the command with 2 and the nearest known names;
+- ``--config-path``, ``--check-configs``, ``--default-config-name``, ``--dry-run``, ``--verbose`` and ``--help``;
+- what is not given comes from the environment, then from config.yaml, then from the default;
+- errors of scope_dask are one sentence on standard error: exit 2 for usage, 1 for a failed run, 130 for Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from scope_dask.commands.scope import one_sentence, show_log
+from scope_dask.errors import OptionError
+
+if TYPE_CHECKING:
+    from scope_dask.user_config import UserConfig
+
+_NOUNS = {"int": "an integer", "float": "a number", "str": "text", "boolean": "true or false"}
+_WORDS = {"true": True, "1": True, "false": False, "0": False}
+
+
+def boolean(text: Any) -> bool:
+    """Return the truth that ``true``, ``false``, ``1`` or ``0`` stands for, in any case.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
+    """
+    if isinstance(text, bool):
+        return text
+    if (found := _WORDS.get(str(text).lower())) is None:
+        raise ValueError(f"{text!r} is neither true nor false")
+    return found
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An option of a command; made by `option`, `values` and `flag`.
+
+    Attributes
+    ----------
+    name : str
+        Such as ``--query-size-limit``, with dashes between the words.
+    help : str
+    kind : callable
+        Makes the value of a word: ``int``, ``float``, ``str`` or a function that raises ValueError.
+    default : object
+        Where the option is given nowhere.
+    nargs : {None, "?", "+"} or int
+        As of argparse; None is exactly one value.
+    const : object
+        The value of an option given bare, where `nargs` is ``"?"``.
+    aliases : tuple of str
+    choices : tuple of str, optional
+    config : tuple of str
+        Keys of config.yaml that hold the value where the option is not given.
+    environment : str
+        Variable that holds it; comes before config.yaml.
+    required : bool
+        Whether it must be given somewhere.
+    most : int, optional
+        Most values of a list.
+    verbatim : bool
+        Whether the next word is the value whatever it is, even an option of this command.
+    """
+
+    name: str
+    help: str
+    kind: Callable[[Any], Any] = str
+    default: Any = None
+    nargs: str | int | None = None
+    const: Any = None
+    aliases: tuple[str, ...] = ()
+    choices: tuple[str, ...] | None = None
+    config: tuple[str, ...] = ()
+    environment: str = ""
+    required: bool = False
+    most: int | None = None
+    verbatim: bool = False
+
+    @property
+    def dest(self) -> str:
+        """Name among the parsed options: ``query_size_limit``."""
+        return self.name.lstrip("-").replace("-", "_")
+
+    @property
+    def many(self) -> bool:
+        return self.nargs == "+" or isinstance(self.nargs, int)
+
+    def convert(self, text: Any) -> Any:
+        """Return the value of a word, for argparse."""
+        try:
+            return self.kind(text)
+        except (TypeError, ValueError):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {self.noun}") from None
+
+    @property
+    def noun(self) -> str:
+        name = getattr(self.kind, "__name__", "value")
+        return _NOUNS.get(name, f"a {name.replace('_', ' ')}")
+
+    def absent(self, config: UserConfig) -> Any:
+        """Return the value where the option is not on the command line.
+
+        Raises
+        ------
+        OptionError
+            If the environment or the file has a value of another kind, or a required one is nowhere.
+        """
+        if self.environment and (text := os.environ.get(self.environment)):
+            return self._read(text.split() if self.many else text, f"the environment variable {self.environment}")
+        if self.config and (found := config.get(*self.config)) is not None:
+            return self._read(found, f"{config.path}: {': '.join(self.config)}")
+        if self.required and self.default is None:
+            places = f" or {': '.join(self.config)} in config.yaml" if self.config else ""
+            raise OptionError(f"{self.name} is missing: give it{places}; --help says what it is")
+        return list(self.default) if isinstance(self.default, list | tuple) else self.default
+
+    def _read(self, found: Any, where: str) -> Any:
+        try:
+            if not self.many:
+                return self.convert(found)
+            return [self.convert(item) for item in (found if isinstance(found, list | tuple) else [found])]
+        except argparse.ArgumentTypeError as error:
+            raise OptionError(f"{where}: {error}") from None
+
+
+def option(name: str, help: str, kind: Callable[[Any], Any] = str, default: Any = None, **more: Any) -> Argument:
+    """Return an option with one value; `more` are further fields of `Argument`."""
+    return Argument(name, help, kind, default, **more)
+
+
+def values(name: str, help: str, kind: Callable[[Any], Any] = str, default: Any = None, **more: Any) -> Argument:
+    """Return an option with a list of values, separated by spaces; ``most`` bounds their number."""
+    return Argument(name, help, kind, default, **{"nargs": "+", **more})
+
+
+def flag(name: str, help: str, default: bool = False, **more: Any) -> Argument:
+    """Return an option that is true when given, unless ``false`` or ``0`` follows."""
+    return Argument(name, help, boolean, default, nargs="?", const=True, **more)
+
+
+def verbose(default: int = 1) -> Argument:
+    """Return the option ``--verbose``: 1 when given bare, 0 is silence."""
+    return Argument("--verbose", "how much to print; 0: nothing", int, default, nargs="?", const=1)
+
+
+COMMON = (
+    verbose(),
+    option("--config-path", "configuration file; config.yaml of the working folder if not given"),
+    flag("--check-configs", "print where the configuration differs from the defaults, before anything else"),
+    option("--default-config-name", "file with the defaults, for --check-configs", default="config.defaults.yaml"),
+    flag("--dry-run", "check everything, print what would be read, sent and written, and do nothing"),
+)
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a command is called with.
+
+    Attributes
+    ----------
+    options : argparse.Namespace
+        Every option by its name with underscores, ``options.query_size_limit``.
+    config : UserConfig
+    given : frozenset of str
+        Names (with underscores) of the options on the command line.
+    """
+
+    options: argparse.Namespace
+    config: UserConfig
+    given: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def verbose(self) -> int:
+        return int(self.options.verbose)
+
+    @property
+    def dry_run(self) -> bool:
+        return bool(self.options.dry_run)
+
+    def say(self, text: object, level: int = 1) -> None:
+        """Print a line on standard output, where ``--verbose`` is `level` or more."""
+        if self.verbose >= level:
+            sys.stdout.write(f"{text}\n")
+            sys.stdout.flush()
+
+
+@dataclass(frozen=True)
+class Command:
+    """A documented command: its name, its options and what it does.
+
+    Attributes
+    ----------
+    name, description : str
+    arguments : tuple of Argument
+        Its own options; of two with the same name the later holds, also before the common ones.
+    run : callable
+        Takes a `Call`; returns an exit code, or None for 0.
+    """
+
+    name: str
+    description: str
+    arguments: tuple[Argument, ...]
+    run: Callable[[Call], int | None]
+
+    @property
+    def known(self) -> dict[str, Argument]:
+        """All options by name, its own first."""
+        own = {argument.name: argument for argument in self.arguments}
+        return own | {argument.name: argument for argument in COMMON if argument.name not in own}
+
+    def main(self, argv: Sequence[str] | None = None) -> int:
+        """Parse the command line (by default that of the process), run, and return the exit code.
+
+        Raises
+        ------
+        SystemExit
+            2 for wrong usage, 1 for a failed run, 130 when interrupted, after one sentence on standard error.
+        """
+        with one_sentence(), _plain_warnings():
+            call = self.parse(sys.argv[1:] if argv is None else argv)
+            if call.verbose:
+                show_log()
+            if call.options.check_configs:
+                _print_differences(call)
+            return self.run(call) or 0
+
+    def parse(self, argv: Sequence[str]) -> Call:
+        """Return what a command line asks for; what it leaves out comes from environment, file and defaults.
+
+        Raises
+        ------
+        OptionError
+            If an option is unknown, lacks its value or has a wrong one, or a word belongs to no option.
+        SystemExit
+            After ``--help``.
+        """
+        from scope_dask.user_config import read_user_config
+
+        known = self.known
+        parser = self.parser()
+        found, stray = parser.parse_known_args(_spelt(argv, known))
+        if stray:
+            raise OptionError(f"stray word {stray[0]!r}: every value follows its option; {self.name} --help lists them")
+        given = frozenset(vars(found))
+        config = read_user_config(getattr(found, "config_path", None))
+        for argument in known.values():
+            if argument.dest not in given:
+                setattr(found, argument.dest, argument.absent(config))
+            elif argument.most is not None and len(getattr(found, argument.dest)) > argument.most:
+                raise OptionError(f"{argument.name} takes {argument.most} values at most")
+        return Call(found, config, given)
+
+    def parser(self) -> argparse.ArgumentParser:
+        """Return the argparse parser; options that are not given are absent from its result."""
+        parser = _Parser(self.name, description=self.description, allow_abbrev=False)
+        for argument in self.known.values():
+            more: dict[str, Any] = {"const": argument.const} if argument.nargs == "?" else {}
+            parser.add_argument(
+                argument.name,
+                *argument.aliases,
+                dest=argument.dest,
+                help=_help(argument).replace("%", "%%"),
+                type=argument.convert,
+                nargs=argument.nargs,
+                choices=argument.choices,
+                metavar=_metavar(argument),
+                default=argparse.SUPPRESS,
+                **more,
+            )
+        return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argparse parser whose errors are those of scope_dask."""
+
+    def error(self, message: str) -> NoReturn:
+        raise OptionError(message.removeprefix("argument "))
+
+
+def _metavar(argument: Argument) -> str | None:
+    if argument.kind is boolean:
+        return "true|false"
+    return "{" + ",".join(argument.choices) + "}" if argument.choices else argument.dest.upper()
+
+
+def _help(argument: Argument) -> str:
+    """Return the help with where the value comes from otherwise."""
+    default = " ".join(map(str, argument.default)) if isinstance(argument.default, list | tuple) else argument.default
+    places = [f"${argument.environment}"] if argument.environment else []
+    places += [f"{': '.join(argument.config)} of config.yaml"] if argument.config else []
+    if default not in (None, ""):
+        places.append(str(default).lower() if isinstance(default, bool) else str(default))
+    elif not argument.required:
+        places.append("none")
+    return f"{argument.help} (default: {', else '.join(places)})" if places else f"{argument.help} (required)"
+
+
+def _spelt(argv: Sequence[str], known: Mapping[str, Argument]) -> list[str]:
+    """Return the words with every option as argparse knows it, single values joined to it by ``=``.
+
+    Raises
+    ------
+    OptionError
+        If options are unknown, or one lacks its value.
+    """
+    spellings = {_plain(name): (name, a) for a in known.values() for name in (a.name, *a.aliases)}
+    spellings |= {"help": ("--help", _HELP), "h": ("--help", _HELP)}
+    words = iter(argv)
+    result: list[str] = []
+    unknown: list[str] = []
+    for word in words:
+        if not _is_option(word):
+            result += [] if unknown else [word]
+            continue
+        name, equals, value = word.partition("=")
+        spelling, argument = spellings.get(_plain(name), ("", None))
+        if argument is None:
+            unknown.append(name)
+        elif equals or argument.nargs is not None:
+            result.append(f"{spelling}{equals}{value}")
+        else:
+            following = next(words, None)
+            another = following and _is_option(following) and _plain(following.partition("=")[0]) in spellings
+            if following is None or (another and not argument.verbatim):
+                raise OptionError(f"{argument.name} needs a value: {argument.noun}")
+            result.append(f"{spelling}={following}")
+    if unknown:
+        names = list(dict.fromkeys(name for name, _ in spellings.values()))
+        raise OptionError("; ".join(_not_known(name, names) for name in unknown))
+    return result
+
+
+_HELP = Argument("--help", "", nargs="?")
+
+
+def _plain(name: str) -> str:
+    """Return the name of an option without its dashes in front, ``-`` for ``_``."""
+    return name.lstrip("-").replace("_", "-")
+
+
+def _is_option(word: str) -> bool:
+    """Whether a word is meant as an option: a dash, then no number; values with spaces are none."""
+    if not word.startswith("-") or word == "-" or " " in word.partition("=")[0]:
+        return False
+    try:
+        float(word)
+    except ValueError:
+        return True
+    return False
+
+
+def _not_known(name: str, names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(f"--{_plain(name)}", names, n=3, cutoff=0.5)
+    hint = f" (did you mean {' or '.join(close)}?)" if close else "; --help lists all"
+    return f"there is no option {name}{hint}"
+
+
+@contextlib.contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Show warnings as one line each, without the place in the code."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        sys.stderr.write(f"Warning: {message}\n")
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+def _print_differences(call: Call) -> None:
+    from pathlib import Path
+
+    from scope_dask.config import packaged_configs, read_yaml
+    from scope_dask.user_config import UserConfig, check_configs
+
+    name = call.options.default_config_name
+    beside = Path(call.options.config_path or "config.yaml").parent / name
+    file = beside if beside.exists() else packaged_configs() / name
+    differences = check_configs(call.config, UserConfig(read_yaml(file) or {}, str(file)))
+    call.say("\n".join(map(str, differences)) or f"no difference from {file}", level=0)
