@@ -10,7 +10,7 @@ included. pf: one point at one frequency.
 The roofline of a method is the rate at which an H100 (132 multiprocessors, 1.755 GHz) would be bound by the resource
 that its inner loop needs most, scaled to the device's multiprocessors and clock: 64 integer operations of the
 arithmetic unit (CE: 5.1 per pf), 32 words of shared memory (AOV: 2.5 per pf, FPW: 5), 128 instructions (LS: 2.4,
-ELS 2.1) per multiprocessor and cycle. Work beyond the inner loops (flushes, peaks) counts as loss.
+ELS 2.1, MHAOV with three harmonics 38.5) per multiprocessor and cycle. Work beyond the inner loops (flushes, peaks) counts as loss.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,9 @@ from scope_dask.periods.search import search as cpu_search
 from scope_dask.ragged import LightCurves
 
 BASELINE = 1826.25
-METHODS = ("CE", "AOV", "LS", "ELS", "FPW", "BLS")
+METHODS = ("CE", "AOV", "LS", "ELS", "MHAOV", "FPW", "BLS")
 # What a multiprocessor does per cycle, over what a point-frequency needs.
-PER_CYCLE = {"CE": 64 / 5.1, "AOV": 32 / 2.5, "LS": 128 / 2.4, "ELS": 128 / 2.1, "FPW": 32 / 5.0}
+PER_CYCLE = {"CE": 64 / 5.1, "AOV": 32 / 2.5, "LS": 128 / 2.4, "ELS": 128 / 2.1, "MHAOV": 128 / 38.5, "FPW": 32 / 5.0}
 
 
 def simulate(n: int, points: int, seed: int) -> LightCurves:
@@ -101,7 +102,30 @@ def measure(device: CupyDevice, points: int, n: int, budget: int, repetitions: i
         options = PeriodOptions((nested,), baseline_days=BASELINE)
         took = seconds(device, lambda o=options: search(curves, o, device=device, budget=budget), repetitions)
         rows.append(f"| {nested}, whole search | {points} | {took * 1e3 / n:.3f} | {n / took:,.0f} | | |")
+    if find_spec("cudf") and find_spec("dask"):
+        rows += [measure_features(device, curves, judged, points, n, repetitions) for judged in (False, True)]
     return rows
+
+
+def measure_features(
+    device: CupyDevice, curves: LightCurves, judged: bool, points: int, n: int, repetitions: int
+) -> str:
+    """Return the row of the whole features stage from a cuDF partition, without or with what is judged on the CPU."""
+    import cudf
+
+    from scope_dask.extraction.features import FeatureOptions, features
+
+    offsets = device.to_host(curves.offsets)
+    lists = {
+        name: cudf.Series(np.split(device.to_host(getattr(curves, name)), offsets[1:-1]))
+        for name in ("hjd", "mag", "magerr")
+    }
+    facts = dict.fromkeys(("ra", "dec"), 0.0) | dict.fromkeys(("field", "ccd", "quad", "filter"), 1)
+    partition = cudf.DataFrame({"_id": np.arange(n), **lists}).assign(**facts)
+    options = FeatureOptions(PeriodOptions(baseline_days=BASELINE, refine=judged, aliases=judged), device="gpu")
+    took = seconds(device, lambda: features(partition, options), repetitions)
+    name = "features, with refined and resolved periods" if judged else "features"
+    return f"| {name} | {points} | {took * 1e3 / n:.3f} | {n / took:,.0f} | | |"
 
 
 def cpu_results(curves: LightCurves, options: PeriodOptions, threads: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
