@@ -10,7 +10,8 @@ included. pf: one point at one frequency.
 The roofline of a method is the rate at which an H100 (132 multiprocessors, 1.755 GHz) would be bound by the resource
 that its inner loop needs most, scaled to the device's multiprocessors and clock: 64 integer operations of the
 arithmetic unit (CE: 5.1 per pf), 32 words of shared memory (AOV: 2.5 per pf, FPW: 5), 128 instructions (LS: 2.4,
-ELS 2.1, MHAOV with three harmonics 38.5) per multiprocessor and cycle. Work beyond the inner loops (flushes, peaks) counts as loss.
+ELS 2.1, MHAOV with three harmonics 38.5) per multiprocessor and cycle. Work beyond the inner loops (flushes, peaks)
+counts as loss.
 """
 
 from __future__ import annotations
