@@ -6,6 +6,7 @@ import importlib
 import os
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import fsspec
 import numpy as np
@@ -27,22 +28,33 @@ def is_hats(path: str) -> bool:
     return any(fs.exists(f"{bare.rstrip('/')}/{mark}") for mark in _MARKS)
 
 
-def resolve(path: str) -> tuple[str, dict[str, str]]:
-    """Return the folder of a HATS catalogue's pixel files (of a collection: the main one's) and its position columns.
+def open_hats(path: str) -> Any:
+    """Return a HATS catalogue or collection as the package hats opens it.
 
     Raises
     ------
     SourceError
-        If the package hats is not installed, or the catalogue cannot be read with it.
+        If the package is not installed, or the catalogue cannot be read with it.
     """
     try:
         hats = importlib.import_module("hats")
     except ImportError as error:
         raise SourceError(f"{path} is a HATS catalogue: pip install 'scope_dask[catalog]' to read it") from error
     try:
-        catalog = hats.read_hats(path, read_moc=False)
+        return hats.read_hats(path, read_moc=False)
     except (OSError, ValueError) as error:
         raise SourceError(f"{path} cannot be read as a HATS catalogue: {first_line(error)}") from error
+
+
+def resolve(path: str) -> tuple[str, dict[str, str]]:
+    """Return the folder of a HATS catalogue's pixel files (of a collection: the main one's) and its position columns.
+
+    Raises
+    ------
+    SourceError
+        As `open_hats`.
+    """
+    catalog = open_hats(path)
     catalog = getattr(catalog, "main_catalog", catalog)
     info = catalog.catalog_info
     names = {"ra": info.ra_column, "dec": info.dec_column}

@@ -13,9 +13,9 @@ import numpy as np
 from dask.utils import parse_bytes
 
 from scope_dask.errors import OptionError
-from scope_dask.sources.files import expand
+from scope_dask.sources.files import SourceFile, expand
 from scope_dask.sources.footers import Footer, read_footers
-from scope_dask.sources.layouts import TimePrecisionWarning, float_step
+from scope_dask.sources.layouts import Layout, TimePrecisionWarning, float_step
 from scope_dask.sources.reader import meta, read_slice
 from scope_dask.sources.selection import Selection, as_ids
 from scope_dask.sources.slices import Slices, cut, empty_slices
@@ -34,6 +34,7 @@ def read_archive(
     quad: int | Sequence[int] | None = None,
     ids: Any = None,
     cone: tuple[float, float, float] | None = None,
+    near: tuple[Any, Any, float] | None = None,
     partition_bytes: int | str = "8 MiB",
 ) -> dd.DataFrame:
     """Return the light curves of Parquet files as a lazy table.
@@ -54,6 +55,9 @@ def read_archive(
         Keep these light curves.
     cone : tuple of float, optional
         (right ascension in deg, declination in deg, radius in arcsec): keep what lies within, on the sphere.
+    near : tuple of (array of float, array of float, float), optional
+        (right ascensions in deg, declinations in deg, radius in arcsec): keep what lies within the radius of one of
+        these positions.
     partition_bytes : int or str
         Bytes in memory that a partition may hold. What a footer does not tell is estimated: light curves
         count with the mean length of their row group. A single light curve is never divided.
@@ -82,10 +86,34 @@ def read_archive(
     -----
     Only the columns that are used are read; ``len(frame)`` uses all of them, ``len(frame["_id"])`` one.
     """
-    selection = Selection.of(field, ccd, quad, cone)
-    wanted = as_ids(ids)
+    selection = Selection.of(field, ccd, quad, cone, near)
+    return lazy_table(expand(path), selection, as_ids(ids), partition_bytes, "read_archive")
+
+
+def lazy_table(
+    files: Sequence[SourceFile],
+    selection: Selection,
+    wanted: np.ndarray | None,
+    partition_bytes: int | str,
+    label: str,
+    layout: Layout | None = None,
+) -> dd.DataFrame:
+    """Return the light curves of files as a lazy table; for the arguments, errors and warnings see `read_archive`.
+
+    Parameters
+    ----------
+    files : sequence of SourceFile
+    selection : Selection
+    wanted : numpy.ndarray or None
+        Sorted ids to keep.
+    partition_bytes : int or str
+    label : str
+        Of the tasks.
+    layout : Layout, optional
+        Of all files; by default the columns of each file tell its own.
+    """
     bound = _bytes(partition_bytes)
-    footers = read_footers(expand(path), selection.columns(wanted))
+    footers = read_footers(files, selection.columns(wanted), layout)
     floats = _common_floats(footers)
     _warn_of_coarse_times(footers)
     kept = [selection.row_groups(f.ranges, wanted, len(f.rows)) for f in footers]
@@ -95,7 +123,8 @@ def read_archive(
     logger.info("%d partitions of %d files, %s bytes", len(slices), len(footers), f"{slices.nbytes.sum():,}")
     # There are no strings to convert: the step would only cost time on each partition.
     with dask.config.set({"dataframe.convert-string": False}):
-        return dd.from_map(read_slice, slices, args=(selection, floats), meta=meta(floats), label="read_archive")
+        args = (selection, floats) if layout is None else (selection, floats, layout)
+        return dd.from_map(read_slice, slices, args=args, meta=meta(floats), label=label)
 
 
 def slices_of(frame: dd.DataFrame) -> Slices | None:
@@ -133,5 +162,5 @@ def _warn_of_coarse_times(footers: Sequence[Footer]) -> None:
             f"{len(coarse)} of {len(footers)} files ({coarse[0].file.path} is one) store times as float32: "
             f"their step is {float_step(coarse[0].layout)}, and short periods suffer",
             TimePrecisionWarning,
-            stacklevel=3,
+            stacklevel=4,
         )

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from scope_dask.errors import SourceError
 from scope_dask.sources.files import SourceFile, read_metadata
 from scope_dask.sources.layouts import Layout, ccd_of, check_columns, check_version, layout_of, quad_of
+from scope_dask.sources.leaves import leaf_positions, leaf_types
 from scope_dask.sources.selection import Ranges
 
 logger = logging.getLogger(__name__)
@@ -56,18 +57,19 @@ class Footer:
         return self.points * point_bytes + self.rows * _SCALAR_BYTES
 
 
-def read_footers(files: Sequence[SourceFile], ranges: Sequence[str]) -> list[Footer]:
+def read_footers(files: Sequence[SourceFile], ranges: Sequence[str], layout: Layout | None = None) -> list[Footer]:
     """Read the footers of `files`, several at a time, with the ranges of the columns `ranges`.
 
-    A file in no known layout is left out with a note in the log if it was not asked for by its name.
+    Without a `layout`, the columns of each file tell its own; a file in no known one is left out with a note in the
+    log if it was not asked for by its name.
 
     Raises
     ------
     SourceError
         If a file is not Parquet, lacks columns or has other types, or if no file holds light curves.
     """
-    with ThreadPoolExecutor(min(_THREADS, len(files))) as pool:
-        footers = list(pool.map(lambda file: _read_footer(file, ranges), files))
+    with ThreadPoolExecutor(min(_THREADS, len(files) or 1)) as pool:
+        footers = list(pool.map(lambda file: _read_footer(file, ranges, layout), files))
     kept = [f for f in footers if isinstance(f, Footer)]
     strangers = [f for f in footers if isinstance(f, _Stranger)]
     for stranger in strangers:
@@ -86,23 +88,24 @@ class _Stranger:
     columns: list[str]
 
 
-def _read_footer(file: SourceFile, ranges: Sequence[str]) -> Footer | _Stranger:
+def _read_footer(file: SourceFile, ranges: Sequence[str], layout: Layout | None) -> Footer | _Stranger:
     metadata = read_metadata(file.path, file.size)
     if not file.fingerprint:
         file = replace(file, fingerprint=_digest(metadata))
     schema = _arrow_schema(metadata, file)
-    layout = layout_of(schema.names)
+    layout = layout or layout_of(schema.names)
     if layout is None:
         return _Stranger(file, schema.names)
-    check_columns(layout, schema, file.path)
+    types = leaf_types(schema)
+    check_columns(layout, types, file.path)
     check_version(metadata.metadata, file.path)
-    index = {metadata.schema.column(i).path.split(".")[0]: i for i in range(metadata.num_columns)}
+    index = leaf_positions(metadata, types)
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     mag = index[layout.columns["mag"]]
     return Footer(
         file=file,
         layout=layout,
-        floats={n: _float_type(schema.field(layout.columns[n]).type) for n in ("hjd", "mag", "magerr")},
+        floats={n: _float_type(types[layout.columns[n]]) for n in ("hjd", "mag", "magerr")},
         rows=np.array([g.num_rows for g in groups], dtype=np.int64),
         points=np.array([g.column(mag).num_values for g in groups], dtype=np.int64),
         longest=_longest(groups, index),
@@ -135,6 +138,8 @@ def _longest(groups: Sequence[Any], index: dict[str, int]) -> np.ndarray:
 
 
 def _range(groups: Sequence[Any], index: dict[str, int], layout: Layout, name: str) -> tuple[np.ndarray, np.ndarray]:
+    if name in layout.constants:
+        return (np.full(len(groups), layout.constants[name], dtype=np.int64),) * 2
     low, high = _bounds(groups, index[layout.columns[name]], floating=name in ("ra", "dec"))
     if name not in layout.derived:
         return low, high

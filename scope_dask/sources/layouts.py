@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,6 +43,10 @@ class Layout:
         Columns of the file that may be absent.
     derived : dict of str to callable
         How a column is computed from the stored one, where it is not the stored one itself.
+    constants : dict of str to int
+        Columns of ``RAW_LIGHTCURVES`` that the files do not have, with their one value.
+    advice : str
+        What to do about a file without the columns.
     """
 
     name: str
@@ -52,10 +56,12 @@ class Layout:
     typical_time: float
     optional: frozenset[str] = frozenset()
     derived: dict[str, Callable[[np.ndarray], np.ndarray]] = field(default_factory=dict)
+    constants: dict[str, int] = field(default_factory=dict)
+    advice: str = "fetch the file again or leave it out"
 
-    def stored(self, names: list[str], present: list[str]) -> list[str]:
+    def stored(self, names: list[str], present: Collection[str]) -> list[str]:
         """Return the columns to read for `names`, each once, of those `present` in the file."""
-        wanted = dict.fromkeys(self.columns[n] for n in names)
+        wanted = dict.fromkeys(self.columns[n] for n in names if n in self.columns)
         return [c for c in wanted if c in present]
 
 
@@ -105,8 +111,8 @@ def layout_of(names: list[str]) -> Layout | None:
     return next((layout for layout in (IRSA, OWN) if layout.signature <= set(names)), None)
 
 
-def check_columns(layout: Layout, schema: pa.Schema, path: str) -> None:
-    """Check that a file has the columns of its layout, with types that can be cast.
+def check_columns(layout: Layout, types: Mapping[str, pa.DataType], path: str) -> None:
+    """Check that a file with columns of these types has those of its layout, with types that can be cast.
 
     Raises
     ------
@@ -114,16 +120,16 @@ def check_columns(layout: Layout, schema: pa.Schema, path: str) -> None:
         Naming the file, what is missing or wrong, and what was expected.
     """
     needed = dict.fromkeys(layout.columns.values())
-    missing = [c for c in needed if c not in schema.names and c not in layout.optional]
+    missing = [c for c in needed if c not in types and c not in layout.optional]
     if missing:
         raise SourceError(
             f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)} of {layout.name}; "
-            f"it has {', '.join(schema.names)}: fetch the file again or leave it out"
+            f"it has {', '.join(types)}: {layout.advice}"
         )
     kinds = {stored: RAW_LIGHTCURVES[name].dtype for name, stored in layout.columns.items()}
     for stored, kind in kinds.items():
-        if stored in schema.names and not _castable(schema.field(stored).type, kind):
-            raise SourceError(f"{path} has {stored} as {schema.field(stored).type}, expected {_EXPECTED[kind]}")
+        if stored in types and not _castable(types[stored], kind):
+            raise SourceError(f"{path} has {stored} as {types[stored]}, expected {_EXPECTED[kind]}")
 
 
 def check_version(metadata: Mapping[bytes, bytes] | None, path: str) -> None:

@@ -17,6 +17,7 @@ from scope_dask.errors import SourceError
 from scope_dask.schema import RAW_LIGHTCURVES
 from scope_dask.sources.files import cached_metadata, check_unchanged, first_line, opened
 from scope_dask.sources.layouts import LISTS, OWN, SCALARS, Layout, layout_of
+from scope_dask.sources.leaves import leaf_positions, leaf_types, pick
 from scope_dask.sources.selection import Selection
 from scope_dask.sources.slices import Slice
 
@@ -36,7 +37,14 @@ def meta(floats: dict[str, str]) -> pd.DataFrame:
     return frame
 
 
-def read_slice(piece: Slice, selection: Selection, floats: dict[str, str], *, columns: Sequence[str]) -> pd.DataFrame:
+def read_slice(
+    piece: Slice,
+    selection: Selection,
+    floats: dict[str, str],
+    layout: Layout | None = None,
+    *,
+    columns: Sequence[str],
+) -> pd.DataFrame:
     """Read the rows of a slice that are asked for.
 
     Scalar columns are read first; lists only up to the last row that is kept, a few megabytes at a time, so
@@ -48,6 +56,8 @@ def read_slice(piece: Slice, selection: Selection, floats: dict[str, str], *, co
     selection : Selection
     floats : dict of str to str
         Float type of the lists mag and magerr.
+    layout : Layout, optional
+        By default the one that the columns of the file tell.
     columns : sequence of str
         Columns of ``RAW_LIGHTCURVES`` to read.
 
@@ -68,7 +78,7 @@ def read_slice(piece: Slice, selection: Selection, floats: dict[str, str], *, co
         frame, count = meta(floats)[names], 0
     else:
         with ExitStack() as stack:
-            part = _Part(piece, stack)
+            part = _Part(piece, stack, layout)
             keep = part.keep(selection)
             data = part.scalars([n for n in names if n in SCALARS], keep)
             lists, uneven = part.lists([n for n in names if n in LISTS], keep, floats)
@@ -89,13 +99,14 @@ def read_slice(piece: Slice, selection: Selection, floats: dict[str, str], *, co
 class _Part:
     """An opened slice."""
 
-    def __init__(self, piece: Slice, stack: ExitStack) -> None:
+    def __init__(self, piece: Slice, stack: ExitStack, layout: Layout | None) -> None:
         self.piece = piece
         check_unchanged(piece.path, piece.fingerprint)
         metadata = cached_metadata(piece.path, piece.fingerprint)
         self.parquet: pq.ParquetFile = stack.enter_context(opened(piece.path, metadata))
-        self.present = self.parquet.schema_arrow.names
-        self.layout: Layout = layout_of(self.present) or OWN
+        self.present = leaf_types(self.parquet.schema_arrow)
+        self.positions = leaf_positions(metadata, self.present)
+        self.layout: Layout = layout or layout_of(list(self.present)) or OWN
         self.rows = piece.last - piece.first
 
     def keep(self, selection: Selection) -> np.ndarray:
@@ -109,10 +120,13 @@ class _Part:
         if not names or not keep.any():
             return {n: np.empty(0, dtype=RAW_LIGHTCURVES[n].dtype) for n in names}
         stored = self.layout.stored(names, self.present)
-        batches = list(self.batches(stored, self.piece.last))
+        batches = list(self.batches(stored, self.piece.last)) if stored else []
         read = {c: np.concatenate([self._numbers(b, i) for b in batches]) for i, c in enumerate(stored)}
         columns = {}
         for name in names:
+            if name in self.layout.constants:
+                columns[name] = np.full(int(keep.sum()), self.layout.constants[name], RAW_LIGHTCURVES[name].dtype)
+                continue
             values = read[self.layout.columns[name]].astype(RAW_LIGHTCURVES[name].dtype)
             columns[name] = self.layout.derived.get(name, _as_is)(values)[keep]
         return columns
@@ -164,15 +178,19 @@ class _Part:
 
     def _stream(self, group: int, stored: list[str]) -> Iterator[pa.RecordBatch]:
         size = self._batch_rows(group)
+        paths = [c if c in self.parquet.schema_arrow.names else self._path(c) for c in stored]
         try:
-            batches = self.parquet.iter_batches(size, row_groups=[group], columns=stored, use_threads=False)
+            batches = self.parquet.iter_batches(size, row_groups=[group], columns=paths, use_threads=False)
             while (batch := next(batches, None)) is not None:
-                yield batch.select(stored)
+                yield pick(batch, stored)
         except (OSError, pa.ArrowException) as error:
             raise SourceError(
                 f"{self.piece.path}, row group {group}: a page cannot be read ({first_line(error)}): "
                 "fetch the file again or leave it out"
             ) from error
+
+    def _path(self, inner: str) -> str:
+        return str(self.parquet.metadata.schema.column(self.positions[inner]).path)
 
     def _batch_rows(self, group: int) -> int:
         metadata = self.parquet.metadata.row_group(group)

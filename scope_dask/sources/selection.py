@@ -4,16 +4,83 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scope_dask.errors import OptionError
 
+if TYPE_CHECKING:
+    from scope_dask.crossmatch.sphere import Regions
+
 _LIMITS = {"field": (0, 10**6), "ccd": (1, 16), "quad": (1, 4)}
 _MARGIN = 1e-9  # deg: rounding of the trigonometry, for row groups only
 
 Ranges = Mapping[str, tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True, eq=False)
+class Near:
+    """Positions to keep what lies around.
+
+    Attributes
+    ----------
+    ra, dec : numpy.ndarray, shape (n,), float64
+        Degrees, finite.
+    radius : float
+        Arcsec.
+    """
+
+    ra: np.ndarray
+    dec: np.ndarray
+    radius: float
+
+    @classmethod
+    def of(cls, near: Any) -> Near | None:
+        """Check what the user asked for.
+
+        Raises
+        ------
+        OptionError
+            If these are not finite positions on the sphere, as many right ascensions as declinations, and a radius.
+        """
+        if near is None:
+            return None
+        try:
+            ra, dec, radius = near
+            ra, dec = (np.atleast_1d(np.asarray(v, dtype=np.float64)) for v in (ra, dec))
+            radius = float(radius)
+        except (TypeError, ValueError) as error:
+            raise OptionError(
+                f"near is {near!r}, expected (right ascensions in deg, declinations in deg, radius in arcsec)"
+            ) from error
+        if ra.shape != dec.shape or not (np.isfinite(ra).all() and (np.abs(dec) <= 90).all()):
+            raise OptionError(
+                f"near has {ra.size} right ascensions and {dec.size} declinations: expected as many of both, finite, "
+                "declinations of -90 to 90 deg"
+            )
+        if not 0 <= radius <= 180 * 3600:
+            raise OptionError(f"near has a radius of {radius}, expected 0 to 648000 arcsec")
+        return cls(ra, dec, radius)
+
+    def regions(self, regions: Regions) -> np.ndarray:
+        """Tell which parts of the sky may hold something near one of the positions."""
+        from scope_dask.crossmatch.sphere import Positions
+
+        if not len(self.ra):
+            return np.zeros(len(regions.radii), dtype=bool)
+        return Positions(self.ra, self.dec).near(regions, self.radius)
+
+    def rows(self, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+        """Tell which positions (deg) lie within the radius of one of these."""
+        from scope_dask.crossmatch.sphere import Positions, chord, unit_vectors
+
+        keep = np.isfinite(ra) & np.isfinite(dec)
+        if not len(self.ra) or not keep.any():
+            return np.zeros(len(ra), dtype=bool)
+        distance, _ = Positions(self.ra, self.dec).tree.query(unit_vectors(ra[keep], dec[keep]))
+        keep[keep] = distance <= chord(self.radius)
+        return keep
 
 
 @dataclass(frozen=True)
@@ -26,15 +93,17 @@ class Selection:
         Values to keep, sorted.
     cone : tuple of float or None
         (right ascension in deg, declination in deg, radius in arcsec).
+    near : Near or None
     """
 
     field: tuple[int, ...] | None = None
     ccd: tuple[int, ...] | None = None
     quad: tuple[int, ...] | None = None
     cone: tuple[float, float, float] | None = None
+    near: Near | None = None
 
     @classmethod
-    def of(cls, field: Any = None, ccd: Any = None, quad: Any = None, cone: Any = None) -> Selection:
+    def of(cls, field: Any = None, ccd: Any = None, quad: Any = None, cone: Any = None, near: Any = None) -> Selection:
         """Check what the user asked for.
 
         Raises
@@ -43,12 +112,13 @@ class Selection:
             If a number is of another type or outside its range.
         """
         values = {"field": field, "ccd": ccd, "quad": quad}
-        return cls(**{name: _integers(name, value) for name, value in values.items()}, cone=_cone(cone))
+        integers = {name: _integers(name, value) for name, value in values.items()}
+        return cls(**integers, cone=_cone(cone), near=Near.of(near))
 
     def columns(self, ids: np.ndarray | None) -> list[str]:
         """Return the columns that deciding on a row needs."""
         names = [n for n in ("field", "ccd", "quad") if getattr(self, n) is not None]
-        names += ["ra", "dec"] if self.cone is not None else []
+        names += ["ra", "dec"] if self.cone is not None or self.near is not None else []
         return names + (["_id"] if ids is not None else [])
 
     def row_groups(self, ranges: Ranges, ids: np.ndarray | None, count: int) -> np.ndarray:
@@ -62,6 +132,10 @@ class Selection:
             keep &= _overlap(ids, *ranges["_id"])
         if self.cone is not None:
             keep &= _cone_overlap(self.cone, ranges["ra"], ranges["dec"])
+        if self.near is not None:
+            from scope_dask.crossmatch.sphere import Regions
+
+            keep &= self.near.regions(Regions.of_boxes(ranges["ra"], ranges["dec"]))
         return keep
 
     def rows(self, scalars: Mapping[str, np.ndarray], ids: np.ndarray | None, count: int) -> np.ndarray:
@@ -74,6 +148,8 @@ class Selection:
             keep &= np.isin(scalars["_id"], ids)
         if self.cone is not None:
             keep &= in_cone(self.cone, scalars["ra"], scalars["dec"])
+        if self.near is not None:
+            keep &= self.near.rows(scalars["ra"], scalars["dec"])
         return keep
 
 

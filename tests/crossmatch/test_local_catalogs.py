@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from dask.base import tokenize
+from hats_files import hats_catalog, hats_collection
 from sky_tables import patch, save, separations, sources
 
 from scope_dask.crossmatch import Catalog, LocalCatalog
@@ -24,34 +25,6 @@ def star_table(ra: np.ndarray, dec: np.ndarray, first: int = 0) -> pa.Table:
     n = len(ra)
     ids = BEYOND_FLOATS + first + 2 * np.arange(n)
     return pa.table({"source_id": ids, "ra": ra, "dec": dec, "phot_g_mean_mag": np.linspace(8, 20, n)})
-
-
-def hats_catalog(root: Path, table: pa.Table, orders: tuple[int, ...]) -> Path:
-    """Write a HATS catalogue whose pixels are of different orders, as hats lays them out."""
-    hats = pytest.importorskip("hats")
-    from hats.catalog import PartitionInfo, TableProperties
-    from hats.pixel_math import HealpixPixel, healpix_shim
-
-    ra, dec = (table[c].to_numpy() for c in ("ra", "dec"))
-    pixels = []
-    low = healpix_shim.radec2pix(orders[0], ra, dec)
-    for coarse in np.unique(low):
-        order = orders[int(coarse) % len(orders)]
-        fine = np.where(low == coarse, healpix_shim.radec2pix(order, ra, dec), -1)
-        for pixel in np.unique(fine[fine >= 0]):
-            path = hats.io.paths.pixel_catalog_file(root, HealpixPixel(order, int(pixel)))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            pq.write_table(table.filter(pa.array(fine == pixel)), str(path))
-            pixels.append(HealpixPixel(order, int(pixel)))
-    # What lies beside the pixels is not data of the catalogue.
-    pq.write_table(table.slice(0, 1), root / "dataset" / "data_thumbnail.parquet")
-    pq.write_metadata(table.schema, root / "dataset" / "_common_metadata")
-    PartitionInfo.from_healpix(pixels).write_to_file(root / "partition_info.csv")
-    properties = TableProperties(
-        catalog_name=root.name, catalog_type="object", total_rows=len(table), ra_column="ra", dec_column="dec"
-    )
-    properties.to_properties_file(root)
-    return root
 
 
 def check_against_brute_force(catalog: LocalCatalog, table: pa.Table, batch: pd.DataFrame, radius: float) -> None:
@@ -88,10 +61,7 @@ def test_hats_against_brute_force(tmp_path, place, collection) -> None:
     root = hats_catalog(tmp_path / "stars", table, orders=(4, 5, 6))
     if collection:
         hats_catalog(tmp_path / "stars_margin", table, orders=(4, 5))
-        text = (
-            "obs_collection=test\nhats_primary_table_url=stars\nall_margins=stars_margin\ndefault_margin=stars_margin\n"
-        )
-        (tmp_path / "collection.properties").write_text(text)
+        hats_collection(tmp_path, "stars", "stars_margin")
         root = tmp_path
     batch = sources(*patch(rng, *place, 300, 3.0))
     check_against_brute_force(LocalCatalog(root), table, batch, 120.0)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +15,11 @@ from astropy.coordinates import SkyCoord
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scope_dask.errors import OptionError
+from scope_dask.sources import read_archive
 from scope_dask.sources.selection import Selection, in_cone
+
+Write = Callable[..., Path]
 
 ANGLE = st.floats(0, 360, exclude_max=True)
 DECLINATION = st.one_of(st.floats(-90, 90), st.sampled_from([-90.0, 90.0, -89.9999, 0.0]))
@@ -78,3 +85,34 @@ def test_integers_in_any_form(value: object) -> None:
 def test_sources_is_light_until_used() -> None:
     program = "import sys, scope_dask.sources; print('dask.dataframe' in sys.modules, 'pyarrow' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", program], text=True).split() == ["False", "False"]
+
+
+def test_near_positions_against_brute_force(irsa_file: Write) -> None:
+    table_path = irsa_file([2] * 400, row_group_size=20)
+    everything = read_archive(table_path).compute()
+    rng = np.random.default_rng(5)
+    some = rng.choice(400, 30, replace=False)
+    ra, dec = (everything[c].to_numpy()[some] + rng.uniform(-0.5, 0.5, 30) for c in ("ra", "dec"))
+    dec = np.clip(dec, -90, 90)
+    radius = 1500.0
+    found = read_archive(table_path, near=(ra, dec, radius)).compute()
+    cones = [(r, d, radius) for r, d in zip(ra, dec, strict=True)]
+    keep = np.any([in_cone(cone, everything["ra"], everything["dec"]) for cone in cones], axis=0)
+    assert 5 < keep.sum() < 30
+    assert found["_id"].tolist() == everything["_id"][keep].tolist()
+    assert len(read_archive(table_path, near=([], [], radius)).compute()) == 0
+
+
+@pytest.mark.parametrize(
+    ("near", "message"),
+    [
+        (([1.0], [2.0]), "near is .*, expected"),
+        (([1.0, 2.0], [2.0], 1.0), "near has 2 right ascensions and 1 declinations"),
+        (([1.0], [91.0], 1.0), "declinations of -90 to 90 deg"),
+        (([np.nan], [1.0], 1.0), "expected as many of both, finite"),
+        (([1.0], [1.0], -1.0), "near has a radius of -1.0, expected 0 to 648000 arcsec"),
+    ],
+)
+def test_wrong_positions_are_named(irsa_file: Write, near: Any, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        read_archive(irsa_file([2]), near=near)
