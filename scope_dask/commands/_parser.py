@@ -48,6 +48,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from pydantic import SecretStr
+
 from scope_dask.commands.scope import one_sentence, show_log
 from scope_dask.errors import OptionError
 
@@ -83,7 +85,7 @@ class Argument:
         Such as ``--query-size-limit``, with dashes between the words.
     help : str
     kind : callable
-        Makes the value of a word: ``int``, ``float``, ``str`` or a function that raises ValueError.
+        Makes the value of a word: ``int``, ``float``, ``str``, ``SecretStr`` or a function that raises ValueError.
     default : object
         Where the option is given nowhere.
     nargs : {None, "?", "+"} or int
@@ -128,7 +130,9 @@ class Argument:
         return self.nargs == "+" or isinstance(self.nargs, int)
 
     def convert(self, text: Any) -> Any:
-        """Return the value of a word, for argparse."""
+        """Return the value of a word, for argparse; secrets of the configuration stay as they are."""
+        if isinstance(text, SecretStr):
+            return text
         try:
             return self.kind(text)
         except (TypeError, ValueError):
@@ -276,13 +280,13 @@ class Command:
         SystemExit
             After ``--help``.
         """
-        from scope_dask.user_config import read_user_config
-
         known = self.known
         parser = self.parser()
         found, stray = parser.parse_known_args(_spelt(argv, known))
         if stray:
             raise OptionError(f"stray word {stray[0]!r}: every value follows its option; {self.name} --help lists them")
+        from scope_dask.user_config import read_user_config
+
         given = frozenset(vars(found))
         config = read_user_config(getattr(found, "config_path", None))
         for argument in known.values():
@@ -410,13 +414,14 @@ def _plain_warnings() -> Iterator[None]:
 
 
 def _print_differences(call: Call) -> None:
+    """Print the values that the user's file has and the defaults have not; what it leaves out is as they say."""
     from pathlib import Path
 
-    from scope_dask.config import packaged_configs, read_yaml
-    from scope_dask.user_config import UserConfig, check_configs
+    from scope_dask.config import packaged_configs
+    from scope_dask.user_config import NAME, check_configs, read_file
 
     name = call.options.default_config_name
-    beside = Path(call.options.config_path or "config.yaml").parent / name
+    beside = Path(call.options.config_path or NAME).parent / name
     file = beside if beside.exists() else packaged_configs() / name
-    differences = check_configs(call.config, UserConfig(read_yaml(file) or {}, str(file)))
-    call.say("\n".join(map(str, differences)) or f"no difference from {file}", level=0)
+    differences = [d for d in check_configs(call.config, read_file(file)) if d.found is not None]
+    call.say("\n".join(map(str, differences)) or f"{call.config.path} has the values of {file}", level=0)

@@ -1,11 +1,8 @@
-"""The user's ``config.yaml`` with the keys of SCoPe 0.9.5: reading, checking, and what it means for our options.
-
-Nothing has to be in the file: what is absent keeps the default of the options it would set. Secrets come from the
-environment before the file, and are shown as asterisks wherever the configuration is printed.
-"""
+"""Reading the file, its keys, its secrets, and where it differs from another."""
 
 from __future__ import annotations
 
+import functools
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -13,24 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from pydantic import SecretStr
 
-from scope_dask.config import from_mapping, read_yaml
+from scope_dask.config import packaged_configs, read_yaml
 from scope_dask.errors import OptionError, SourceError, nearest
-from scope_dask.extraction.dmdt import DM_EDGES, DT_EDGES
-from scope_dask.extraction.features import FeatureOptions
-from scope_dask.periods.options import PeriodOptions
-from scope_dask.training.options import TrainingOptions
 
-NAME = "config.yaml"
+NAME, DEFAULTS = "config.yaml", "config.defaults.yaml"
 INSTANCES = ("kowalski", "gloria", "melman")
 SECRETS = ("token", "password")
 
 # The keys of the file. None: any value; "*": any name, with these keys below it.
 _ANY: None = None
 _LOGIN = dict.fromkeys(("token", "username", "password", "host", "port", "protocol", "timeout"), _ANY)
-_PARAMETERS = ("max_depth", "min_child_weight", "subsample", "colsample_bytree")
+PARAMETERS = ("max_depth", "min_child_weight", "subsample", "colsample_bytree")
 KEYS: dict[str, Any] = {
     "kowalski": {
         **_LOGIN,
@@ -56,7 +48,7 @@ KEYS: dict[str, Any] = {
     "training": {
         "dataset": _ANY,
         "xgboost": {
-            "gridsearch_params_start_stop_step": dict.fromkeys(_PARAMETERS, _ANY),
+            "gridsearch_params_start_stop_step": dict.fromkeys(PARAMETERS, _ANY),
             "other_training_params": dict.fromkeys(
                 (
                     "eta", "eta_list", "seed", "nfold", "metrics", "objective", "eval_metric", "early_stopping_rounds",
@@ -115,6 +107,20 @@ class UserConfig:
                 return default
         return value
 
+    def section(self, *keys: str) -> Any:
+        """Return the value below `keys`, or that of the packaged defaults where the file has none (or null).
+
+        A section of the file stands for the whole section of the defaults: of ``section("training", "classes")`` a
+        file with one class has one class. The value is None where there is none in the defaults either.
+
+        Raises
+        ------
+        OptionError
+            If a value stands where there should be keys.
+        """
+        found = self.get(*keys)
+        return packaged_defaults().get(*keys) if found is None else found
+
 
 def read_user_config(path: str | os.PathLike[str] | None = None) -> UserConfig:
     """Read the user's configuration; unknown keys are named in a warning.
@@ -141,13 +147,31 @@ def read_user_config(path: str | os.PathLike[str] | None = None) -> UserConfig:
         return _with_environment(UserConfig())
     if given and not file.is_file():
         raise SourceError(f"there is no configuration {file}: name an existing config.yaml, or none for the defaults")
+    config = read_file(file)
+    for sentence in unknown_keys(config.content, KEYS):
+        warnings.warn(f"{file}: {sentence}", UserWarning, stacklevel=2)
+    return _with_environment(config)
+
+
+def read_file(file: str | os.PathLike[str]) -> UserConfig:
+    """Read a configuration as it stands, without the environment; its secrets do not print.
+
+    Raises
+    ------
+    SourceError, OptionError
+        As for `read_user_config`.
+    """
     content = read_yaml(file)
     content = {} if content is None else content
     if not isinstance(content, Mapping):
         raise OptionError(f"{file}: expected keys and values, found {type(content).__name__}")
-    for sentence in unknown_keys(content, KEYS):
-        warnings.warn(f"{file}: {sentence}", UserWarning, stacklevel=2)
-    return _with_environment(UserConfig(_hidden(content), str(file)))
+    return UserConfig(_hidden(content), str(file))
+
+
+@functools.cache
+def packaged_defaults() -> UserConfig:
+    """Return the defaults that travel with the package, ``config.defaults.yaml``."""
+    return read_file(packaged_configs() / DEFAULTS)
 
 
 def unknown_keys(content: Mapping[str, Any], known: Mapping[str, Any], where: str = "") -> Iterator[str]:
@@ -186,140 +210,6 @@ def _with(content: Mapping[str, Any] | None, keys: tuple[str, ...], value: Any) 
     first, *rest = keys
     below = _with((content or {}).get(first), tuple(rest), value) if rest else value
     return {**(content or {}), first: below}
-
-
-def feature_options(config: UserConfig, algorithms_of: str = "CPU") -> FeatureOptions:
-    """Return the options of the feature extraction.
-
-    Parameters
-    ----------
-    config : UserConfig
-    algorithms_of : {"CPU", "GPU"}
-        Which list of ``feature_generation: period_algorithms`` is taken.
-
-    Raises
-    ------
-    OptionError
-        If an algorithm is unknown, or the file has other dmdt bins than features are computed with.
-    """
-    for name, edges in (("dtints", DT_EDGES), ("dmints", DM_EDGES)):
-        found = config.get("feature_generation", "dmdt_ints", name)
-        if found is not None and not np.array_equal(np.asarray(found, dtype=float), edges):
-            raise OptionError(
-                f"{config.path}: feature_generation: dmdt_ints: {name} is {found}, but dmdt is made with the edges "
-                f"{edges.tolist()} only: remove the key"
-            )
-    algorithms = config.get("feature_generation", "period_algorithms", algorithms_of)
-    where = f"{config.path}: feature_generation: period_algorithms"
-    periods = {} if algorithms is None else {"algorithms": algorithms}
-    return FeatureOptions(periods=from_mapping(PeriodOptions, periods, where))
-
-
-def period_suffix(config: UserConfig) -> str | None:
-    """Return the period algorithm whose columns models use; None where they have no suffix."""
-    info = config.get("features", "info", default={})
-    if "period_suffix" not in info:
-        return TrainingOptions().period_suffix
-    suffix = info["period_suffix"]
-    return None if suffix in (None, "None") else str(suffix)
-
-
-def feature_names(config: UserConfig, set_name: str, suffix: str | None) -> tuple[str, ...] | None:
-    """Return the included features of a set, in the order of the file, periodic ones with the suffix.
-
-    Parameters
-    ----------
-    config : UserConfig
-    set_name : str
-        Such as ``phenomenological`` or ``ontological``.
-    suffix : str or None
-        As `period_suffix` gives it.
-
-    Returns
-    -------
-    tuple of str or None
-        None where the file has no feature sets: the default of `TrainingOptions.features`.
-
-    Raises
-    ------
-    OptionError
-        If the file has feature sets, but not this one.
-    """
-    sets = {name: entries for name, entries in config.get("features", default={}).items() if name != "info"}
-    if not sets:
-        return None
-    if set_name not in sets:
-        hint = nearest(set_name, sets)
-        raise OptionError(f"{config.path}: there is no feature set {set_name!r}{hint}; there are {', '.join(sets)}")
-    end = f"_{suffix}" if suffix else ""
-    entries = {name: entry or {} for name, entry in config.get("features", set_name, default={}).items()}
-    return tuple(
-        f"{name}{end}" if entry.get("periodic") else str(name)
-        for name, entry in entries.items()
-        if entry.get("include", True)
-    )
-
-
-def training_options(config: UserConfig, tag: str) -> TrainingOptions:
-    """Return the options of the training of the classifier `tag`.
-
-    Of the ranges of a grid search the first value is taken, which is what a training without one uses.
-
-    Raises
-    ------
-    OptionError
-        If the file has classes, but not this one, or a value is wrong.
-    """
-    classes = config.get("training", "classes", default={})
-    if classes and tag not in classes:
-        hint = nearest(tag, classes)
-        raise OptionError(f"{config.path}: there is no class {tag!r}{hint}; there are {', '.join(map(str, classes))}")
-    values: dict[str, Any] = {"period_suffix": period_suffix(config), "dataset": config.get("training", "dataset")}
-    values |= _xgboost_parameters(config)
-    for name in ("threshold", "weight_per_class"):
-        values[name] = config.get("training", "classes", tag, name)
-    if (set_name := config.get("training", "classes", tag, "features")) is not None:
-        values["features"] = feature_names(config, set_name, values["period_suffix"])
-        values["imputation_of"] = _imputation(config, values["features"], values["period_suffix"])
-    given = {name: value for name, value in values.items() if value is not None}
-    if values["period_suffix"] is None:
-        given["period_suffix"] = None
-    return from_mapping(TrainingOptions, given, f"{config.path}: training of {tag}")
-
-
-def _xgboost_parameters(config: UserConfig) -> dict[str, Any]:
-    def first(value: Any) -> Any:
-        return value[0] if isinstance(value, list) and value else value
-
-    ranges = config.get("training", "xgboost", "gridsearch_params_start_stop_step", default={})
-    other = config.get("training", "xgboost", "other_training_params", default={})
-    values = {name: first(ranges.get(name)) for name in _PARAMETERS}
-    for name in ("subsample", "colsample_bytree"):  # in tenths
-        values[name] = None if values[name] is None else values[name] / 10
-    values["eta"] = first(other.get("eta", other.get("eta_list")))
-    values["random_state"] = other.get("seed")
-    for name in ("eval_metric", "early_stopping_rounds", "num_boost_round"):
-        values[name] = first(other.get(name))
-    return values
-
-
-def _imputation(config: UserConfig, names: tuple[str, ...] | None, suffix: str | None) -> dict[str, str]:
-    """Return the imputation strategy of the features `names`, from whichever set states one."""
-    stated: dict[str, str] = {}
-    for set_name in config.get("features", default={}):
-        for name, entry in config.get("features", set_name, default={}).items() if set_name != "info" else ():
-            if isinstance(entry, Mapping) and "impute_strategy" in entry:
-                key = f"{name}_{suffix}" if suffix and entry.get("periodic") else name
-                stated[key] = str(entry["impute_strategy"]).lower()
-    stated = {name: stated[name] for name in names or () if name in stated}
-    regressed = [name for name, strategy in stated.items() if strategy == "regress"]
-    if regressed:
-        warnings.warn(
-            f"{config.path}: imputation by regression is not available; the median is taken for {', '.join(regressed)}",
-            UserWarning,
-            stacklevel=3,
-        )
-    return {name: "median" if strategy == "regress" else strategy for name, strategy in stated.items()}
 
 
 class Difference(NamedTuple):
