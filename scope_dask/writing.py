@@ -16,13 +16,13 @@ from typing import Any
 import dask
 import dask.dataframe as dd
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from distributed import Client
 
 from scope_dask import tally
 from scope_dask._version import __version__
 from scope_dask.errors import UsageError
+from scope_dask.formats.atomic import replacing
+from scope_dask.formats.parquet import write_parquet
 from scope_dask.journal import Journal, Record
 from scope_dask.progress import Progress
 from scope_dask.schema import SET_ASIDE
@@ -188,9 +188,8 @@ def _read_manifest(path: Path) -> dict[str, Any] | None:
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    temporary.write_text(json.dumps(content, indent=1, default=str))
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, default=str))
 
 
 def _finish(path: Path, summary: RunSummary) -> None:
@@ -306,25 +305,3 @@ def _failed(partition: int, error: BaseException, path: Path) -> Record:
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
     _write_set_aside([(pd.NA, "partition", reason, partition)], path)
     return {"partition": partition, "ok": False, "reason": reason, "files": [], "rows": {}, "history": []}
-
-
-def write_parquet(frame: pd.DataFrame, path: Path, metadata: Mapping[str, Any]) -> int:
-    """Write a partition under a temporary name, then rename it; return its bytes."""
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    keys = {b"pandas": _pandas_metadata(table.schema), b"scope": json.dumps(metadata).encode()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        pq.write_table(table.replace_schema_metadata(keys), temporary, compression="zstd")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path.stat().st_size
-
-
-def _pandas_metadata(schema: pa.Schema) -> bytes:
-    """Describe the columns to pandas, but for lists: it cannot read the dtype names that it writes for them."""
-    described = dict(schema.pandas_metadata)
-    nested = {field.name for field in schema if pa.types.is_nested(field.type)}
-    described["columns"] = [column for column in described["columns"] if column["name"] not in nested]
-    return json.dumps(described).encode()
