@@ -112,7 +112,7 @@ def lazy_table(
     layout : Layout, optional
         Of all files; by default the columns of each file tell its own.
     """
-    bound = _bytes(partition_bytes)
+    bound = as_bytes(partition_bytes)
     footers = read_footers(files, selection.columns(wanted), layout)
     floats = _common_floats(footers)
     _warn_of_coarse_times(footers)
@@ -136,7 +136,13 @@ def slices_of(frame: dd.DataFrame) -> Slices | None:
     return None
 
 
-def _bytes(value: int | str) -> int:
+def as_bytes(value: int | str) -> int:
+    """Return the number of bytes that a size such as ``8 MiB`` stands for.
+
+    Raises
+    ------
+    OptionError
+    """
     try:
         bound = parse_bytes(value)
     except (ValueError, TypeError, AttributeError) as error:

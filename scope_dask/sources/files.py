@@ -184,9 +184,9 @@ def check_unchanged(path: str, fingerprint: str) -> None:
     try:
         now = _fingerprint(fs.info(bare))
     except FileNotFoundError as error:
-        raise SourceError(f"{path} is gone since the table was set up: call read_archive again") from error
+        raise SourceError(f"{path} is gone since the table was set up: set it up again") from error
     if now != fingerprint:
-        raise SourceError(f"{path} has changed since the table was set up: call read_archive again")
+        raise SourceError(f"{path} has changed since the table was set up: set it up again")
 
 
 def first_line(error: BaseException) -> str:

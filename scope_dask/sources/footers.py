@@ -91,7 +91,7 @@ class _Stranger:
 def _read_footer(file: SourceFile, ranges: Sequence[str], layout: Layout | None) -> Footer | _Stranger:
     metadata = read_metadata(file.path, file.size)
     if not file.fingerprint:
-        file = replace(file, fingerprint=_digest(metadata))
+        file = replace(file, fingerprint=digest_of(metadata))
     schema = _arrow_schema(metadata, file)
     layout = layout or layout_of(schema.names)
     if layout is None:
@@ -113,7 +113,8 @@ def _read_footer(file: SourceFile, ranges: Sequence[str], layout: Layout | None)
     )
 
 
-def _digest(metadata: pq.FileMetaData) -> str:
+def digest_of(metadata: pq.FileMetaData) -> str:
+    """Return what changes when a file does, for one whose server tells no mark of change."""
     footer = io.BytesIO()
     metadata.write_metadata_file(footer)
     return hashlib.sha256(footer.getvalue()).hexdigest()[:32]
@@ -133,14 +134,14 @@ def _float_type(dtype: pa.DataType) -> np.dtype:
 def _longest(groups: Sequence[Any], index: dict[str, int]) -> np.ndarray:
     if "nepochs" not in index:
         return np.zeros(len(groups), dtype=np.int64)
-    _, high = _bounds(groups, index["nepochs"], floating=False)
+    _, high = bounds_of(groups, index["nepochs"], floating=False)
     return np.where(high == _INT64.max, 0, high)
 
 
 def _range(groups: Sequence[Any], index: dict[str, int], layout: Layout, name: str) -> tuple[np.ndarray, np.ndarray]:
     if name in layout.constants:
         return (np.full(len(groups), layout.constants[name], dtype=np.int64),) * 2
-    low, high = _bounds(groups, index[layout.columns[name]], floating=name in ("ra", "dec"))
+    low, high = bounds_of(groups, index[layout.columns[name]], floating=name in ("ra", "dec"))
     if name not in layout.derived:
         return low, high
     if name == "ccd":
@@ -149,7 +150,8 @@ def _range(groups: Sequence[Any], index: dict[str, int], layout: Layout, name: s
     return np.where(same, quad_of(low), 1), np.where(same, quad_of(high), 4)
 
 
-def _bounds(groups: Sequence[Any], column: int, floating: bool) -> tuple[np.ndarray, np.ndarray]:
+def bounds_of(groups: Sequence[Any], column: int, floating: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the least and greatest value of a column in each row group; unbounded where there are no statistics."""
     unknown = (-np.inf, np.inf) if floating else (_INT64.min, _INT64.max)
     pairs = [_pair(g.column(column).statistics, unknown) for g in groups]
     table = np.array(pairs, dtype=np.float64 if floating else np.int64).reshape(-1, 2)
