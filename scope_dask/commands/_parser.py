@@ -41,6 +41,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import logging
 import os
 import sys
 import warnings
@@ -51,7 +52,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pydantic import SecretStr
 
 from scope_dask.commands.scope import one_sentence, show_log
-from scope_dask.errors import OptionError
+from scope_dask.errors import OptionError, RunError, SourceError
 
 if TYPE_CHECKING:
     from scope_dask.user_config import UserConfig
@@ -262,13 +263,12 @@ class Command:
         SystemExit
             2 for wrong usage, 1 for a failed run, 130 when interrupted, after one sentence on standard error.
         """
-        with one_sentence(), _plain_warnings():
+        with one_sentence(), _failed_queries(), _plain_warnings():
             call = self.parse(sys.argv[1:] if argv is None else argv)
-            if call.verbose:
-                show_log()
-            if call.options.check_configs:
-                _print_differences(call)
-            return self.run(call) or 0
+            with _log() if call.verbose else contextlib.nullcontext():
+                if call.options.check_configs:
+                    _print_differences(call)
+                return self.run(call) or 0
 
     def parse(self, argv: Sequence[str]) -> Call:
         """Return what a command line asks for; what it leaves out comes from environment, file and defaults.
@@ -409,8 +409,34 @@ def _plain_warnings() -> Iterator[None]:
         sys.stderr.write(f"Warning: {message}\n")
 
     with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
         warnings.showwarning = show
         yield
+
+
+@contextlib.contextmanager
+def _log() -> Iterator[None]:
+    """Show what the library reports on the standard error of now."""
+    logger = logging.getLogger("scope_dask")
+    before = list(logger.handlers)
+    show_log()
+    try:
+        yield
+    finally:
+        logger.handlers[:] = before
+
+
+@contextlib.contextmanager
+def _failed_queries() -> Iterator[None]:
+    """Make a service that does not answer a failed run; for the library it is a source that cannot be read."""
+    try:
+        yield
+    except SourceError as error:
+        from scope_dask.sources.kowalski.errors import KowalskiAuthError, KowalskiError
+
+        if not isinstance(error, KowalskiError) or isinstance(error, KowalskiAuthError):
+            raise
+        raise RunError(str(error)) from error
 
 
 def _print_differences(call: Call) -> None:

@@ -214,7 +214,6 @@ def test_what_run_returns_is_the_exit_code(capsys) -> None:
     assert Command("a", "", (), nothing).main([]) == 0
 
 
-@pytest.mark.filterwarnings("default::UserWarning")
 def test_unknown_keys_are_warned_of_in_one_line(folder, capsys) -> None:
     (folder / "config.yaml").write_text("fritz: {tokn: x}")
     assert Command("a", "", (), nothing).main([]) == 0
