@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 import scope_dask.sources.kowalski as kowalski_package
 from scope_dask.errors import OptionError, SourceError
+from scope_dask.remote import pause
 from scope_dask.sources.kowalski import (
     Instance,
     Kowalski,
@@ -86,10 +87,9 @@ def test_pauses_grow_and_the_service_may_ask_for_longer_ones(server: KowalskiSer
     start = time.monotonic()
     access(server).query(COUNT, SOURCES)
     assert 1.0 <= time.monotonic() - start < 4.0
-    kowalski = access(server, backoff=2.0)
     for attempt in (1, 2, 3):
-        assert 2.0**attempt / 2 <= kowalski._pause(attempt, 0.0) <= 2.0**attempt
-    assert kowalski._pause(30, 0.0) == 300.0
+        assert 2.0**attempt / 2 <= pause(attempt, backoff=2.0) <= 2.0**attempt
+    assert pause(30, backoff=2.0) == pause(10_000, backoff=2.0) == 300.0
 
 
 @pytest.mark.parametrize("fault", [Fault("delay", seconds=3.0), Fault("drip", seconds=0.05)], ids=lambda f: f.kind)

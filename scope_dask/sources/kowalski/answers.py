@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
 from typing import Any
 
+from scope_dask.remote import Passing, retry_after, short, text_of
 from scope_dask.sources.kowalski.errors import KowalskiAnswerError, KowalskiAuthError, KowalskiQueryError
 
 # Of the service itself, of a proxy in front of it, of a database that is being restarted.
@@ -21,17 +21,7 @@ _PASSING_FAILURES = (
     "ServerSelectionTimeoutError",
 )
 _CREDENTIALS = ("token is invalid", "token has expired", "Unauthorized")
-_LONGEST_MESSAGE = 200
 _PIECE = 1 << 16
-
-
-class Passing(Exception):  # noqa: N818 - not an error yet: the query is sent again
-    """A failure that may pass: the query may be sent again, after `wait` seconds at least."""
-
-    def __init__(self, reason: str, wait: float = 0.0, timeout: bool = False) -> None:
-        super().__init__(reason)
-        self.wait = wait
-        self.timeout = timeout
 
 
 def read_body(response: Any, limit: float) -> bytes:
@@ -65,7 +55,7 @@ def data_of(status: int, headers: Mapping[str, str], body: bytes) -> Any:
     from bson.json_util import loads
 
     if status in _PASSING_STATUS:
-        raise Passing(f"HTTP {status}: {text_of(body)}", _retry_after(headers))
+        raise Passing(f"HTTP {status}: {text_of(body)}", retry_after(headers))
     try:
         answer = loads(body)
     except (ValueError, TypeError):
@@ -76,7 +66,7 @@ def data_of(status: int, headers: Mapping[str, str], body: bytes) -> Any:
         raise KowalskiAnswerError(f"the answer is a {type(answer).__name__}, expected status, message and data")
     if status == 200 and answer.get("status") == "success":
         return answer.get("data")
-    message = _short(str(answer.get("message", answer)))
+    message = short(str(answer.get("message", answer)))
     if message.startswith(_PASSING_FAILURES):
         raise Passing(message)
     raise _refused(status, message)
@@ -86,19 +76,3 @@ def _refused(status: int, message: str) -> KowalskiAuthError | KowalskiQueryErro
     if status in (401, 403) or message.startswith(_CREDENTIALS):
         return KowalskiAuthError(f"it refuses the credentials (HTTP {status}: {message})")
     return KowalskiQueryError(f"it refuses or fails the query (HTTP {status}: {message})")
-
-
-def _retry_after(headers: Mapping[str, str]) -> float:
-    value = headers.get("Retry-After", "")
-    return float(value) if value.isdigit() else 0.0
-
-
-def text_of(body: bytes) -> str:
-    """Return the first words of a body, without the mark-up of an HTML page."""
-    text = body[: 20 * _LONGEST_MESSAGE].decode("utf-8", "replace")
-    return _short(re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL | re.IGNORECASE)) or "empty"
-
-
-def _short(text: str) -> str:
-    words = " ".join(text.split())
-    return words if len(words) <= _LONGEST_MESSAGE else f"{words[:_LONGEST_MESSAGE]}…"

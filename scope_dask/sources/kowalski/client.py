@@ -5,13 +5,11 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import random
 import threading
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from scope_dask.sources.kowalski.answers import Passing
+from scope_dask.remote import Passing, insist
 from scope_dask.sources.kowalski.connection import Connection
 from scope_dask.sources.kowalski.errors import KowalskiError, KowalskiTimeoutError, KowalskiUnavailableError
 from scope_dask.sources.kowalski.limit import one_of
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_WAIT = 300.0  # s
 _connections: dict[tuple[Instance, float], Connection] = {}
 _lock = threading.Lock()
 _turn = itertools.count(os.getpid())  # processes begin with different instances
@@ -125,28 +122,21 @@ class Kowalski:
 
     def _insist(self, connection: Connection, query: Mapping[str, Any], catalogs: tuple[str, ...]) -> Any:
         """Send a query to one instance until it answers, or the attempts are used up."""
-        for attempt in itertools.count(1):
-            try:
-                with one_of(self.options.max_queries):
-                    return connection.send(query, catalogs)
-            except Passing as error:
-                failure = error
-            if attempt == self.options.attempts:
-                break
-            pause = self._pause(attempt, failure.wait)
-            logger.info("%s: %s; attempt %d in %.1f s", connection.instance.name, failure, attempt + 1, pause)
-            time.sleep(pause)
+
+        def ask() -> Any:
+            with one_of(self.options.max_queries):
+                return connection.send(query, catalogs)
+
+        try:
+            return insist(ask, self.options.attempts, self.options.backoff, connection.instance.name)
+        except Passing as error:
+            failure = error
         kind = KowalskiTimeoutError if failure.timeout else KowalskiUnavailableError
         raise kind(
             f"Kowalski instance {connection.instance.name} ({connection.instance.url}) did not answer the "
             f"{query['query_type']} on {', '.join(catalogs) or 'the catalogues'} in {self.options.attempts} attempts, "
             f"the last time: {failure}; run it again later, what is done is kept"
         )
-
-    def _pause(self, attempt: int, asked: float) -> float:
-        """Return the seconds before the next attempt; not the same everywhere, lest all come back together."""
-        grown = self.options.backoff * 2 ** (attempt - 1)
-        return min(max(grown * random.uniform(0.5, 1.0), asked), _LONGEST_WAIT)
 
 
 def disconnect() -> None:

@@ -23,7 +23,8 @@ from urllib.parse import urljoin
 from pydantic import SecretStr
 
 from scope_dask.errors import nearest
-from scope_dask.sources.kowalski.answers import Passing, data_of, read_body, text_of
+from scope_dask.remote import Passing, text_of, without
+from scope_dask.sources.kowalski.answers import data_of, read_body
 from scope_dask.sources.kowalski.errors import KowalskiAuthError, KowalskiError, KowalskiQueryError
 from scope_dask.sources.kowalski.options import Instance
 
@@ -157,14 +158,11 @@ class Connection:
 
     def _clean(self, error: BaseException) -> str:
         """Return the text of an error without the secrets that a server may have repeated."""
-        text = str(error)
-        secrets = [_revealed(self.instance.token), _revealed(self.instance.password)]
+        secrets = [self.instance.token, self.instance.password]
         if self._penquins is not None:
             with contextlib.suppress(KeyError):
                 secrets.append(self._penquins.instances[self.instance.name]["token"])
-        for secret in filter(None, secrets):
-            text = text.replace(secret, "**********")
-        return text
+        return without(str(error), secrets)
 
 
 def _revealed(value: Any) -> Any:
