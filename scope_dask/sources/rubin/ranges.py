@@ -18,6 +18,7 @@ import pyarrow as pa
 from scope_dask.errors import SourceError
 from scope_dask.sources.files import SourceFile, read_metadata
 from scope_dask.sources.footers import bounds_of, digest_of
+from scope_dask.sources.rubin.photometry import object_ids
 
 _THREADS = 16
 
@@ -136,7 +137,7 @@ class Ranges(Sequence[Piece]):
     rows : numpy.ndarray, shape (n,)
         Estimated measurements of each partition.
     ids : numpy.ndarray or None
-        Sorted ids of objects to keep.
+        Sorted ids of light curves to keep.
     """
 
     def __init__(
@@ -173,9 +174,11 @@ class Ranges(Sequence[Piece]):
 
 
 def _within(ids: np.ndarray | None, low: int, high: int) -> np.ndarray | None:
+    """Return the ids of light curves whose objects lie between `low` and `high`."""
     if ids is None:
         return None
-    return ids[np.searchsorted(ids, low) : np.searchsorted(ids, high, side="right")].copy()
+    objects = object_ids(ids)
+    return ids[np.searchsorted(objects, low) : np.searchsorted(objects, high, side="right")].copy()
 
 
 def cut(low: np.ndarray, high: np.ndarray, rows: np.ndarray, most: float) -> tuple[np.ndarray, np.ndarray]:
