@@ -102,16 +102,29 @@ def read_hats(
 
 
 def layout_of_catalog(info: Any, columns: Mapping[str, str | int | None], time_offset: float) -> Layout:
-    """Return where the columns of a catalogue are: as in ZTF's releases, but for `columns`.
+    """Return where the columns of a catalogue are: as in ZTF's releases, the position where it says, but for `columns`.
+
+    Raises
+    ------
+    OptionError
+        As `with_columns`.
+    """
+    own = {"ra": info.ra_column, "dec": info.dec_column}
+    named: dict[str, str | int | None] = {name: str(column) for name, column in own.items() if column}
+    layout = with_columns(ZTF, {**named, **columns}, time_offset)
+    return dataclasses.replace(layout, name="the light curves of a HATS catalogue")
+
+
+def with_columns(layout: Layout, columns: Mapping[str, str | int | None], time_offset: float) -> Layout:
+    """Return a layout with some columns from elsewhere; for `columns` see `read_hats`.
 
     Raises
     ------
     OptionError
         If there is no such column, or it cannot come from what is given.
     """
-    own = {"ra": info.ra_column, "dec": info.dec_column}
-    stored = {**ZTF.columns, **{name: str(column) for name, column in own.items() if column}}
-    constants: dict[str, int] = {}
+    stored = dict(layout.columns)
+    constants = dict(layout.constants)
     for name, source in columns.items():
         if name not in RAW_LIGHTCURVES:
             raise OptionError(
@@ -123,23 +136,21 @@ def layout_of_catalog(info: Any, columns: Mapping[str, str | int | None], time_o
         elif source is None and name == "catflags":
             stored[name] = ""  # a column that no file has
         elif isinstance(source, int) and not isinstance(source, bool) and name in ("field", "ccd", "quad", "filter"):
-            del stored[name]
+            stored.pop(name, None)
             constants[name] = source
         else:
             raise OptionError(
                 f"columns has {source!r} for {name!r}, expected the name of a stored column"
                 " (or a number for field, ccd, quad and filter, or None for catflags)"
             )
-    derived = {name: how for name, how in ZTF.derived.items() if name not in columns}
     return dataclasses.replace(
-        ZTF,
-        name="the light curves of a HATS catalogue",
+        layout,
         columns=stored,
         constants=constants,
-        derived=derived,
-        optional=frozenset({""}),
+        derived={name: how for name, how in layout.derived.items() if name not in columns},
+        optional=layout.optional | {""},
         time_offset=float(time_offset),
-        typical_time=ZTF.typical_time + HJD_OF_HMJD_ZERO - float(time_offset),
+        typical_time=layout.typical_time + layout.time_offset - float(time_offset),
     )
 
 
