@@ -16,14 +16,22 @@ from scope_dask.extraction.features import FeatureOptions
 from scope_dask.schema import FOURIER, STATISTICS
 from scope_dask.training.options import TrainingOptions
 from scope_dask.user_config import (
+    FeatureGeneration,
     UserConfig,
     check_configs,
+    feature_generation,
     feature_names,
     feature_options,
+    feature_statistics,
+    imputation_strategies,
+    packaged_defaults,
+    period_algorithms,
     period_suffix,
     read_user_config,
     training_options,
+    unknown_keys,
 )
+from scope_dask.user_config.file import KEYS
 
 PHENOMENOLOGICAL = (
     "vnv=variable pnp=periodic sin=sinusoidal el=ellipsoidal saw=sawtooth mp=multi_periodic longt=long_timescale "
@@ -372,3 +380,123 @@ def test_differences_from_the_defaults(folder) -> None:
         "inference: fields_to_run: [296] → None",
     ]
     assert check_configs(read(defaults()), expected) == []
+
+
+def whole_file() -> dict:
+    """The default file of SCoPe 0.9.5 with all its sections at their size, and the user's own values in each."""
+    content = copy.deepcopy(dict(packaged_defaults().content))
+    kept = content["features"]["ontological"]
+    numbered = [name for name, entry in kept.items() if entry["dtype"] in ("float", "Int64")][:74]
+    content["feature_stats"] = {n: {"min": 0, "max": 1.5, "median": 0.5, "mean": 0.5, "std": 0.1} for n in numbered}
+    guide = {f"class {k}": {"coordinates": [22.1, k], "period": 0.55, "title": f"class {k}"} for k in range(60)}
+    content["docs"] = {"field_guide": guide}
+    content["kowalski"] |= {"hosts": {"kowalski": {"username": "me", "password": "hush-1"}}, "timeout": 60}
+    content["fritz"] |= {"token": "hush-2", "sleep_time": 1}
+    content["wandb"] |= {"entity": "mine", "token": "hush-3"}
+    algorithms = {"CPU": ["LS", "CE"], "GPU": ["ELS", "ECE", "EAOV"]}
+    content["feature_generation"] |= {"path_to_features": "/data", "dataset": "ids.csv", "ids_skipGaia": "ids.json"}
+    content["feature_generation"] |= {"period_algorithms": algorithms, "fields_to_run": [297, 298]}
+    content["training"] |= {"dataset": "tools/fritzDownload/merged.parquet"}
+    content["inference"] |= {"fields_to_run": [297], "path_to_preds": "/preds"}
+    return content | {"fields_to_exclude": [1, 2]}
+
+
+def test_the_whole_file_of_an_existing_user_loads_and_every_section_is_read(folder) -> None:
+    config = read(whole_file())
+    assert len(Path("config.yaml").read_text().splitlines()) > 2000
+    assert config.get("kowalski", "timeout") == 60
+    assert config.get("fritz", "sleep_time") == 1
+    assert config.get("wandb", "sweep_config_dnn", "parameters", "lr") == {"min": 3e-4, "max": 3e-2}
+    assert "hush" not in repr(config)
+    assert config.get("taxonomy")[0]["subclasses"][0]["subclasses"][0]["class"] == "vnv"
+    assert period_algorithms(config, "CPU") == ("LS", "CE")
+    generation = feature_generation(config)
+    assert (generation.path_to_features, generation.dataset, generation.ids_skipGaia) == (
+        "/data",
+        "ids.csv",
+        "ids.json",
+    )
+    assert generation.fields_to_run == (297, 298)
+    assert len(generation.cesium_features) == 59
+    statistics = feature_statistics(config)
+    assert len(statistics) == 74
+    assert statistics["ad"] == {"min": 0.0, "max": 1.5, "median": 0.5, "mean": 0.5, "std": 0.1}
+    assert (config.section("inference", "path_to_preds"), config.section("fields_to_exclude")) == ("/preds", [1, 2])
+    assert len(config.section("training", "classes")) == 52
+    assert training_options(config, "vnv").dataset == "tools/fritzDownload/merged.parquet"
+    strategies = imputation_strategies(config, "ELS_ECE_EAOV")
+    assert (strategies["AllWISE__w1mpro"], strategies["period_ELS_ECE_EAOV"]) == ("regress", "none")
+
+
+def test_the_packaged_defaults_are_those_of_the_code() -> None:
+    from scope_dask.sources.kowalski import EXTERNAL_FEATURES, Collections
+
+    defaults = packaged_defaults()
+    assert list(unknown_keys(defaults.content, KEYS)) == []
+    assert defaults.get("kowalski", "collections") == {
+        name: getattr(Collections(), name) for name in ("gaia", "sources", "features", "classifications", "alerts")
+    }
+    generation = feature_generation(defaults)
+    assert {k: set(v) for k, v in generation.external_catalogs.items()} == {
+        k: set(v) for k, v in EXTERNAL_FEATURES.items()
+    }
+    assert len(set(generation.cesium_features)) == 59
+    assert feature_options(UserConfig()) == FeatureOptions()
+    assert defaults.get("feature_generation", "dmdt_ints") == {"dtints": DT_EDGES.tolist(), "dmints": DM_EDGES.tolist()}
+    sets = [defaults.get("features", name) for name in ("phenomenological", "ontological")]
+    assert [len(entries) for entries in sets] == [46, 83]
+    assert [sum(entry["include"] for entry in entries.values()) for entries in sets] == [35, 61]
+    assert [name for name, entry in sets[0].items() if entry["include"]] == BASE
+    found = {tag: entry["label"].replace(" ", "_") for tag, entry in defaults.get("training", "classes").items()}
+    expected = dict(pair.split("=") for pair in f"{PHENOMENOLOGICAL} {ONTOLOGICAL}".split())
+    assert found == expected
+    weighted = [tag for tag, entry in defaults.get("training", "classes").items() if entry["weight_per_class"]]
+    assert sorted(weighted) == sorted(WEIGHTED)
+
+
+def test_a_section_of_the_file_stands_for_the_whole_section(folder) -> None:
+    config = read({"training": {"classes": {"mine": {"label": "mine"}}}, "feature_generation": {"dataset": "mine.csv"}})
+    assert list(config.section("training", "classes")) == ["mine"]
+    assert config.section("kowalski", "collections", "alerts") == "ZTF_alerts"
+    generation = feature_generation(config)
+    assert generation.dataset == "mine.csv"
+    assert len(generation.cesium_features) == 59
+    assert period_algorithms(config, "CPU") == ("LS_CE_AOV",)
+    assert feature_statistics(config) == {}
+    assert feature_generation(UserConfig()).fields_to_run == (296,)
+
+
+@pytest.mark.parametrize(
+    ("section", "sentence"),
+    [
+        ({"cesium_features": 3}, r"config\.yaml: feature_generation: cesium_features is 3; "),
+        (
+            {"external_catalog_features": {"A": 1}},
+            r"feature_generation: A: expected a projection with the fields, found 1",
+        ),
+        (
+            {"external_catalog_features": {"A": {"filter": {"g": {"$lt": 13}}, "projection": {"_id": 1}}}},
+            r"feature_generation: A: a filter is not supported, found \{'g'",
+        ),
+    ],
+)
+def test_wrong_values_of_the_feature_generation(folder, section, sentence) -> None:
+    with pytest.raises(OptionError, match=sentence):
+        feature_generation(read({"feature_generation": section}))
+
+
+def test_wrong_statistics_and_strategies(folder) -> None:
+    with pytest.raises(OptionError, match=r"config\.yaml: feature_stats: expected numbers below each feature"):
+        feature_statistics(read({"feature_stats": {"ad": {"min": "low"}}}))
+    with pytest.raises(
+        OptionError, match=r"features: mine: ad: impute_strategy is 'medain' \(did you mean 'median'\?\)"
+    ):
+        imputation_strategies(read({"features": {"mine": {"ad": {"impute_strategy": "medain"}}}}), None)
+
+
+def test_a_projection_names_the_fields_that_are_wanted(folder) -> None:
+    config = read(
+        {"feature_generation": {"external_catalog_features": {"A": {"projection": {"_id": 1, "b": 0, "c": 1}}}}}
+    )
+    assert feature_generation(config).external_catalogs == {"A": ("_id", "c")}
+    assert isinstance(feature_generation(config), FeatureGeneration)

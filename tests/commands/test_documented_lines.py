@@ -1,0 +1,184 @@
+"""Every command line of the user's document, run as it is printed, in the folder that scope-initialize makes."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from kowalski_documents import matchfile_id, place, source_documents
+from kowalski_server import KowalskiServer
+from kowalski_sky import TOKEN
+
+from scope_dask import ragged
+from scope_dask.schema import RAW_LIGHTCURVES
+from scope_dask.user_config import feature_names, packaged_defaults
+
+ROOT = Path(__file__).parents[2]
+NUMBERS = {"<field_number>": "301", "<ccd_number>": "2", "<quad_number>": "4"}
+MADE_BY = {
+    "./get_all_preds.sh": "create-inference-script",
+    "./scope_upload_disagreements.py": "scope-upload-disagreements",
+}
+
+
+def commands() -> dict[str, str]:
+    """Return the commands that an installation has, by name."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+
+
+def lines() -> list[str]:
+    text = (ROOT / "tests" / "documented_lines.txt").read_text(encoding="utf-8")
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def command_of(line: str) -> str:
+    """Return the command that a line calls, or that makes the script that it calls."""
+    called = re.search(r"\./\S+|\b(?:scope|run|combine|check|create|generate|get|train)-[\w-]+", line)
+    assert called, line
+    return MADE_BY.get(called[0], called[0])
+
+
+def numbered(line: str) -> str:
+    for name, number in NUMBERS.items():
+        line = line.replace(name, number)
+    return line
+
+
+def light_curves() -> pd.DataFrame:
+    """Return light curves of field 301: three of each quadrant of CCDs 1 and 2, 60 points, one in 36 hours."""
+    keys = [(matchfile_id(301, c, q, b, b), 301, c, q, b) for c in (1, 2) for q in (1, 2, 3, 4) for b in (1, 2, 3)]
+    rng = np.random.default_rng(301)
+    frame = pd.DataFrame(keys, columns=["_id", "field", "ccd", "quad", "filter"])
+    frame["ra"] = 200.0 + 0.05 * np.arange(len(frame))
+    frame["dec"] = 20.0 + rng.uniform(-0.01, 0.01, len(frame))
+    size = 60
+    offsets = np.arange(len(frame) + 1) * size
+    times = np.tile(2458300.75 + 1.5 * np.arange(size), len(frame)) + rng.uniform(-0.15, 0.15, len(frame) * size)
+    frame["hjd"] = ragged.join(np.round(times, 5), offsets)
+    wave = 16.0 + 0.3 * np.sin(2 * np.pi * times / 0.6) + rng.normal(0.0, 0.02, len(times))
+    frame["mag"] = ragged.join(np.round(wave, 4), offsets)
+    frame["magerr"] = ragged.join(np.full(len(times), 0.02), offsets)
+    frame["catflags"] = ragged.join(np.zeros(len(times), np.int32), offsets)
+    return frame[RAW_LIGHTCURVES.names]
+
+
+def features(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return documents of a catalogue of features of these light curves; some fields of catalogues are missing."""
+    names = feature_names(packaged_defaults(), "ontological", "ELS_ECE_EAOV")
+    assert names is not None
+    rng = np.random.default_rng(1)
+    documents = []
+    for row in frame.to_dict("records"):
+        values = dict(zip(names, rng.uniform(0.1, 1.0, len(names)).tolist(), strict=True))
+        values |= {n: None for n in names if "__" in n and rng.random() < 0.2}
+        position = {key: int(row[key]) for key in ("_id", "field", "ccd", "quad", "filter")}
+        documents.append({**position, **place(row["ra"], row["dec"]), "n": 60, **values, "dmdt": [[0.2] * 26] * 26})
+    return documents
+
+
+@dataclass
+class Place:
+    """The working folder, and the environment in which the lines run."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def run(self, line: str, timeout: float = 300.0) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-c", line],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+        )
+
+
+@pytest.fixture(scope="module")
+def working_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Install the commands' scripts, make the working folder, and name the test Kowalski in its configuration."""
+    home = tmp_path_factory.mktemp("documented")
+    scripts = home / "bin"
+    scripts.mkdir()
+    for name, entry in commands().items():
+        module, function = entry.split(":")
+        script = scripts / name
+        script.write_text(f"#!{sys.executable}\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n")
+        script.chmod(0o755)
+    secrets = re.compile(r"_INSTANCE_|FRITZ_TOKEN|WANDB_API_KEY|CONFIG")
+    environment = {name: value for name, value in os.environ.items() if not secrets.search(name)}
+    environment |= {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    made = Place(home, environment).run("scope-initialize")
+    assert made.returncode == 0, made.stderr
+    frame = light_curves()
+    sources = source_documents(frame)
+    others: dict[str, list] = {name: [] for name in ("ZTF_alerts", "Gaia_EDR3", "AllWISE", "PS1_DR1")}
+    catalogs = {"ZTF_sources_20230109": sources, "ZTF_sources_20240117": sources, **others}
+    server = KowalskiServer({**catalogs, "ZTF_source_features_DR16": features(frame)})
+    try:
+        config = yaml.safe_load((home / "scope" / "config.yaml").read_text())
+        host = {"token": TOKEN, "host": "127.0.0.1", "port": server.port, "protocol": "http"}
+        config["kowalski"]["hosts"] = {"kowalski": host}
+        (home / "scope" / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        yield Place(home / "scope", environment)
+    finally:
+        server.close()
+
+
+def has_gpu() -> bool:
+    from numba import cuda
+
+    return bool(cuda.is_available())
+
+
+@pytest.mark.parametrize("line", [line for line in lines() if command_of(line) in commands()])
+def test_a_documented_line_runs(working_folder, line) -> None:
+    done = working_folder.run(numbered(line))
+    if "--doGPU" in line and not has_gpu():
+        assert done.returncode == 1, done.stderr
+        assert "--doCPU" in done.stderr
+    else:
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_what_the_ids_lines_leave(working_folder) -> None:
+    import h5py
+
+    folder = working_folder.folder / "ids" / "field_301"
+    assert len(list(folder.glob("data_ccd_*_quad_*.h5"))) == 64
+    expected = light_curves().query("ccd == 2 and quad == 3")["_id"].tolist()
+    with h5py.File(folder / "data_ccd_02_quad_3.h5") as file:
+        assert file["dataset_ccd_2_quad_3_field_301"][()].tolist() == expected
+    with h5py.File(folder / "field_301.h5") as file:
+        assert len(file["dataset_field_301"]) == 24
+
+
+def test_every_command_has_help_with_its_defaults(working_folder) -> None:
+    for name in commands():
+        done = working_folder.run(f"{name} --help")
+        assert done.returncode == 0, done.stderr
+        assert "(default: config.defaults.yaml)" in " ".join(done.stdout.split())
+
+
+def test_every_command_is_a_module_too() -> None:
+    for name, entry in commands().items():
+        assert entry == f"scope_dask.commands.{name.replace('-', '_')}:main"
+
+
+def test_all_commands_of_the_lines_are_known_names() -> None:
+    assert len(lines()) == 25
+    assert len({command_of(line) for line in lines()}) == 12
