@@ -50,7 +50,9 @@ def common_schema(parts: Sequence[Path], metadata: Mapping[str, Any] | None = No
         schema = pa.unify_schemas([s.remove_metadata() for s in schemas])
     except pa.ArrowException as error:
         raise SchemaError(f"the partitions have different types: {str(error).splitlines()[0]}") from error
+    lacking = {field.name for field in schema if any(field.name not in s.names for s in schemas)}
     integers = set().union(*(nullable(s) for s in schemas))
+    integers |= {field.name for field in schema if field.name in lacking and pa.types.is_integer(field.type)}
     stated = metadata_of(schemas[0]) if metadata is None else metadata
     # What pandas is told of the columns comes from a table without rows that is as this one.
     empty = to_frame(schema.empty_table())

@@ -54,7 +54,7 @@ class Imputation:
     def apply(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the table with missing features (NaN, infinite or NA) imputed; rows and types stay.
 
-        A nullable integer feature becomes float64 where what stands in is no integer.
+        A feature of integers becomes float64 if what stands in is no integer.
 
         Raises
         ------
@@ -146,16 +146,10 @@ def stand_in(known: np.ndarray, strategy: str) -> float | None:
 
 
 def _filled(column: pd.Series, value: np.ndarray | float) -> pd.Series:
-    """Return a column with `value` where it is missing."""
+    """Return a column with `value` where it is missing; its type does not depend on what is missing in it."""
     numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
     missing = ~np.isfinite(numbers)
-    if not missing.any():
-        return column
-    if pd.api.types.is_integer_dtype(column.dtype):
-        given = np.broadcast_to(value, len(column))[missing]
-        if np.all(given == np.floor(given)):
-            integers = column.copy()
-            integers[missing] = given.astype(np.int64)
-            return integers
+    if pd.api.types.is_integer_dtype(column.dtype) and isinstance(value, float) and value.is_integer():
+        return column.mask(missing, int(value)) if missing.any() else column
     kind = column.dtype if column.dtype == np.float32 else np.float64
     return pd.Series(np.where(missing, value, numbers).astype(kind), index=column.index)

@@ -70,7 +70,12 @@ def test_strategies_against_plain_formulas() -> None:
 
 def test_integers_become_real_numbers_only_where_they_must() -> None:
     frame = pd.DataFrame({"n": pd.array([1, 2, None], dtype="Int64")})
-    assert fit_imputation(frame, {"n": "median"}).apply(frame)["n"].tolist() == [1.0, 2.0, 1.5]
+    fitted = fit_imputation(frame, {"n": "median"})
+    assert fitted.apply(frame)["n"].tolist() == [1.0, 2.0, 1.5]
+    assert fitted.apply(frame.iloc[:1])["n"].dtype == np.float64
+    kept = fit_imputation(frame.iloc[1:], {"n": "median"}).apply(frame)["n"]
+    assert kept.dtype == "Int64"
+    assert kept.tolist() == [1, 2, 2]
 
 
 def test_nearest_donors_against_brute_force() -> None:
