@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -177,6 +179,16 @@ def test_every_command_has_help_with_its_defaults(working_folder) -> None:
 def test_every_command_is_a_module_too() -> None:
     for name, entry in commands().items():
         assert entry == f"scope_dask.commands.{name.replace('-', '_')}:main"
+
+
+def test_the_lines_of_the_usage_page_are_understood() -> None:
+    page = (ROOT / "docs" / "usage.md").read_text(encoding="utf-8")
+    shown = [line for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) for line in block.splitlines()]
+    found = [shlex.split(line) for line in shown if line.partition(" ")[0] in commands()]
+    assert set(commands()) - {words[0] for words in found} == set(), "docs/usage.md shows no line of these commands"
+    for name, *words in found:
+        module = importlib.import_module(commands()[name].partition(":")[0])
+        module.COMMAND.parse(words)
 
 
 def test_all_commands_of_the_lines_are_known_names() -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import doctest
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import h5py
@@ -196,6 +200,24 @@ def test_options_that_have_no_use_are_warned_of(workplace, capsys) -> None:
     run(*ALL, "--field", 296, "--whole-field", "--skip", 3)
     assert capsys.readouterr().err == "Warning: --skip is not used here\n"
     assert in_file("ids/field_296/field_296.h5", "dataset_field_296") == ids_of(296)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_command_does_not_wait_for_its_queries(workplace, number) -> None:
+    workplace.pause = 20.0
+    words = [sys.executable, "-m", get_quad_ids.__name__, *ALL, "--field", "296", "--whole-field"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 30
+        while not workplace.queries and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(number)
+        start = time.monotonic()
+        _, shown = process.communicate(timeout=15)
+    assert time.monotonic() - start < 10
+    assert process.returncode == 130
+    assert shown.startswith("interrupted: ")
+    assert shown.count("\n") == 1
+    assert not Path("ids").exists()
 
 
 def check(*words: str) -> int:
