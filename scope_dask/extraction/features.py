@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from scope_dask import tally
+from scope_dask.errors import OptionError
 from scope_dask.periods.options import PeriodOptions
 from scope_dask.ragged import LightCurves
 from scope_dask.schema import DMDT, DMDT_SHAPE, FOURIER, LIGHTCURVES, STATISTICS, Schema, carried
@@ -34,11 +35,18 @@ class FeatureOptions:
         Contents of the Fourier columns: coefficients A_n, B_n, or amplitudes and phases.
     device : {"auto", "cpu", "gpu"}
         What computes. ``auto``: a GPU where the worker sees one (a cuDF partition: always), else the CPU.
+    threads_beside_gpu : int
+        Threads that refine and judge on the host the periods that a GPU finds: the cores that a GPU worker has.
     """
 
     periods: PeriodOptions = field(default_factory=PeriodOptions)
     fourier: Literal["raw", "documented"] = "raw"
     device: Literal["auto", "cpu", "gpu"] = "auto"
+    threads_beside_gpu: int = 1
+
+    def __post_init__(self) -> None:
+        if self.threads_beside_gpu < 1:
+            raise OptionError(f"threads_beside_gpu is {self.threads_beside_gpu}; it must be 1 or more")
 
 
 def extract(partition: pd.DataFrame, options: FeatureOptions) -> pd.DataFrame:
@@ -53,7 +61,8 @@ def extract(partition: pd.DataFrame, options: FeatureOptions) -> pd.DataFrame:
     unusable = np.array([reason in _UNUSABLE for reason in reasons], dtype=bool)
     columns: dict[str, Any] = dict(zip(STATISTICS.names, computed.statistics.T, strict=True))
     columns |= _period_columns(computed.periods, unusable)
-    columns |= _judged(curves, computed.periods, options.periods, unusable)
+    threads = 1 if device is None else options.threads_beside_gpu
+    columns |= _judged(curves, computed.periods, options.periods, unusable, threads)
     for algorithm, table in computed.fourier.items():
         columns |= _fourier_columns(table, algorithm, options.fourier)
     out = _as_frame(partition, columns, computed.dmdt, unusable, options, device)
@@ -144,13 +153,17 @@ def _constant(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 
 
 def _judged(
-    curves: LightCurves, results: dict[str, AlgorithmResult], options: PeriodOptions, unusable: np.ndarray
+    curves: LightCurves,
+    results: dict[str, AlgorithmResult],
+    options: PeriodOptions,
+    unusable: np.ndarray,
+    threads: int,
 ) -> dict[str, Any]:
     from scope_dask.periods.judge import judge
 
     return {
         name: pd.array(np.where(unusable, np.nan, values), dtype=options.schema[name].pandas_dtype)
-        for name, values in judge(curves, results, options).items()
+        for name, values in judge(curves, results, options, threads).items()
     }
 
 

@@ -7,7 +7,7 @@ and the best of those is the period: neither the reported value nor the choice c
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -55,6 +55,11 @@ class AlgorithmResult:
     candidate_frequency: np.ndarray
     candidate_value: np.ndarray
     candidate_pdot: np.ndarray
+
+    def of_rows(self, rows: np.ndarray) -> AlgorithmResult:
+        """Return what was found in some of the light curves."""
+        values = {f.name: value[rows] for f in fields(self) if (value := getattr(self, f.name)) is not None}
+        return replace(self, **values)
 
 
 def unmasked(frequency: np.ndarray, windows: np.ndarray) -> np.ndarray:

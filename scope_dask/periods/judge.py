@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
 from scope_dask.periods.aliases import REACH, SAMPLING_NAMES, agreement, alias_of, baselines, resolve
@@ -10,12 +12,14 @@ from scope_dask.periods.derivative import straightened
 from scope_dask.periods.grid import frequency_grid
 from scope_dask.periods.options import NESTED, PeriodOptions
 from scope_dask.periods.refine import refine
-from scope_dask.ragged import LightCurves
+from scope_dask.ragged import LightCurves, gather
 
 RELATIONS = ("unrelated", "same", "harmonic", "alias")  # by the codes of `aliases.Relation`
 
 
-def judge(curves: LightCurves, results: dict[str, AlgorithmResult], options: PeriodOptions) -> dict[str, np.ndarray]:
+def judge(
+    curves: LightCurves, results: dict[str, AlgorithmResult], options: PeriodOptions, threads: int = 1
+) -> dict[str, np.ndarray]:
     """Refine the periods of a search and judge them.
 
     Parameters
@@ -25,6 +29,8 @@ def judge(curves: LightCurves, results: dict[str, AlgorithmResult], options: Per
     results : dict of str to AlgorithmResult
         Of `search` with these `options`.
     options : PeriodOptions
+    threads : int
+        Threads to use; the kernels release the global lock.
 
     Returns
     -------
@@ -33,6 +39,11 @@ def judge(curves: LightCurves, results: dict[str, AlgorithmResult], options: Per
         and ``relation_*`` (with ``options.aliases``), then ``period_resolved``, ``period_resolved_score`` and
         ``period_agreement``.
     """
+    if threads > 1 and len(curves) >= threads:
+        parts = np.array_split(np.arange(len(curves)), threads)
+        with ThreadPoolExecutor(threads) as pool:
+            judged = list(pool.map(lambda rows: judge(*_part(curves, results, rows), options), parts))
+        return {name: np.concatenate([part[name] for part in judged]) for name in judged[0]}
     columns: dict[str, np.ndarray] = {}
     if options.refine:
         grid = frequency_grid(curves.hjd, curves.offsets, options)
@@ -41,6 +52,15 @@ def judge(curves: LightCurves, results: dict[str, AlgorithmResult], options: Per
     if options.aliases:
         columns |= _resolved(curves, results, options.alias_candidates)
     return columns
+
+
+def _part(
+    curves: LightCurves, results: dict[str, AlgorithmResult], rows: np.ndarray
+) -> tuple[LightCurves, dict[str, AlgorithmResult]]:
+    """Return some of the light curves and what was found in them."""
+    points, offsets = gather(curves.offsets, rows)
+    few = LightCurves(curves.hjd[points], curves.mag[points], curves.magerr[points], offsets)
+    return few, {name: found.of_rows(rows) for name, found in results.items()}
 
 
 def _refined(

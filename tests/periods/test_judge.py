@@ -78,6 +78,17 @@ def test_light_curves_without_a_period_have_no_verdict():
             assert not np.isnan(values[3]), name
 
 
+def test_in_threads_it_is_the_same():
+    rng = np.random.default_rng(6)
+    curves = LightCurves.from_lists([nightly(rng, n) for n in (60, 0, 40, 3, 90)])
+    options = PeriodOptions(max_freq=3.0)
+    results = search(curves, options)
+    alone, together = (judge(curves, results, options, threads) for threads in (1, 3))
+    assert alone.keys() == together.keys()
+    for name, values in alone.items():
+        np.testing.assert_array_equal(together[name].astype(str), values.astype(str))
+
+
 def test_one_method_agrees_with_none():
     curves = LightCurves.from_lists([nightly(np.random.default_rng(5), 60)])
     options = PeriodOptions(("CE",), max_freq=3.0)
