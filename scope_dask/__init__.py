@@ -21,6 +21,9 @@ _HOME = {
     "load_models": "scope_dask.inference.models",
     "periodogram": "scope_dask.periods.search",
     "read_archive": "scope_dask.sources.archive",
+    "read_hats": "scope_dask.sources.hats",
+    "read_kowalski": "scope_dask.sources.kowalski.reader",
+    "read_rubin": "scope_dask.sources.rubin.reader",
     "scores": "scope_dask.inference.scores",
     "show_versions": "scope_dask.diagnostics",
     "simulate_sources": "scope_dask.simulate",
@@ -42,6 +45,9 @@ if TYPE_CHECKING:
     from scope_dask.pipeline import Pipeline
     from scope_dask.simulate import SimulationOptions, simulate_sources
     from scope_dask.sources.archive import read_archive, write_archive
+    from scope_dask.sources.hats import read_hats
+    from scope_dask.sources.kowalski.reader import read_kowalski
+    from scope_dask.sources.rubin.reader import read_rubin
     from scope_dask.training.xgb import train
     from scope_dask.writing import write
 

@@ -15,34 +15,137 @@ from scope_dask.conditioning.lightcurves import LightCurveOptions
 from scope_dask.errors import OptionError, SourceError, nearest
 from scope_dask.extraction.features import FeatureOptions
 from scope_dask.simulate import SimulationOptions
+from scope_dask.sources.kowalski.options import PARTITION_ROWS, PROGRAM_IDS
+from scope_dask.sources.layouts import HJD_OF_HMJD_ZERO
+from scope_dask.sources.lists import RADIUS_ARCSEC
+from scope_dask.sources.rubin.photometry import BANDS, LOW, MIN_SNR, Low
+from scope_dask.sources.rubin.photometry import PARTITION_BYTES as RUBIN_PARTITION_BYTES
+from scope_dask.sources.slices import PARTITION_BYTES
 
 T = TypeVar("T")
 
 
+Numbers = tuple[int, ...] | int | None
+Paths = str | tuple[str, ...]
+Cone = tuple[float, float, float] | None
+
+
+def _one_list(ids: Any, source_list: str | None) -> None:
+    if ids is not None and source_list is not None:
+        raise OptionError("ids and source_list are both given: name the light curves in one place")
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class ArchiveOptions:
-    """Light curves from Parquet files (the arguments of `read_archive`)."""
+    """Light curves from Parquet files (the arguments of `read_archive`).
 
-    path: str | tuple[str, ...]
-    field: tuple[int, ...] | int | None = None
-    ccd: tuple[int, ...] | int | None = None
-    quad: tuple[int, ...] | int | None = None
+    `source_list` is a file of ids or positions (`sources.lists.read_list`), `radius_arcsec` the radius around its
+    positions.
+    """
+
+    path: Paths
+    field: Numbers = None
+    ccd: Numbers = None
+    quad: Numbers = None
     ids: tuple[int, ...] | None = None
-    cone: tuple[float, float, float] | None = None
-    partition_bytes: str | int = "8 MiB"
+    cone: Cone = None
+    source_list: str | None = None
+    radius_arcsec: float = RADIUS_ARCSEC
+    partition_bytes: str | int = PARTITION_BYTES
+
+    def __post_init__(self) -> None:
+        _one_list(self.ids, self.source_list)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class HatsOptions:
+    """Light curves of a HATS catalogue or collection (the arguments of `read_hats`); lists as for `ArchiveOptions`."""
+
+    path: str
+    columns: dict[str, str | int | None] | None = None
+    time_offset: float = HJD_OF_HMJD_ZERO
+    field: Numbers = None
+    ccd: Numbers = None
+    quad: Numbers = None
+    ids: tuple[int, ...] | None = None
+    cone: Cone = None
+    source_list: str | None = None
+    radius_arcsec: float = RADIUS_ARCSEC
+    partition_bytes: str | int = PARTITION_BYTES
+
+    def __post_init__(self) -> None:
+        _one_list(self.ids, self.source_list)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RubinOptions:
+    """Rubin's forced photometry (the arguments of `read_rubin`); lists as for `ArchiveOptions`."""
+
+    path: str | None = None
+    objects: Paths | None = None
+    forced_sources: Paths | None = None
+    visits: Paths | None = None
+    tract: Numbers = None
+    bands: tuple[str, ...] = tuple(BANDS)
+    ids: tuple[int, ...] | None = None
+    cone: Cone = None
+    source_list: str | None = None
+    radius_arcsec: float = RADIUS_ARCSEC
+    min_snr: float = MIN_SNR
+    low: Low = LOW
+    flags: tuple[str, ...] | None = None
+    partition_bytes: str | int = RUBIN_PARTITION_BYTES
+
+    def __post_init__(self) -> None:
+        _one_list(self.ids, self.source_list)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class KowalskiSourceOptions:
+    """Light curves of Kowalski (the arguments of `read_kowalski`); `source_list` is a file with ids.
+
+    Addresses and credentials come from the environment and the user's ``config.yaml``.
+    """
+
+    field: Numbers = None
+    ccd: Numbers = None
+    quad: Numbers = None
+    ids: tuple[int, ...] | None = None
+    cone: Cone = None
+    source_list: str | None = None
+    min_epochs: int = 0
+    max_timestamp_hjd: float | None = None
+    program_ids: tuple[int, ...] = PROGRAM_IDS
+    limit: int | None = None
+    catalog: str | None = None
+    partition_rows: int = PARTITION_ROWS
+
+    def __post_init__(self) -> None:
+        _one_list(self.ids, self.source_list)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SourceOptions:
-    """Where the light curves come from: exactly one of the two."""
+    """Where the light curves come from: exactly one of these."""
 
     archive: ArchiveOptions | None = None
     simulate: SimulationOptions | None = None
+    kowalski: KowalskiSourceOptions | None = None
+    hats: HatsOptions | None = None
+    rubin: RubinOptions | None = None
 
     def __post_init__(self) -> None:
-        if (self.archive is None) == (self.simulate is None):
-            found = "both" if self.archive else "neither"
-            raise OptionError(f"sources needs either archive or simulate, found {found}")
+        names = [field.name for field in dataclasses.fields(self)]
+        found = [name for name in names if getattr(self, name) is not None]
+        if len(found) != 1:
+            raise OptionError(
+                f"sources needs exactly one of {', '.join(names)}, found {' and '.join(found) or 'none of them'}"
+            )
+
+    @property
+    def chosen(self) -> tuple[str, Any]:
+        """The name and the options of the one that is given."""
+        return next((f.name, own) for f in dataclasses.fields(self) if (own := getattr(self, f.name)) is not None)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

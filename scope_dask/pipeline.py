@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +13,50 @@ from dask.utils import format_bytes
 
 from scope_dask import config
 from scope_dask.conditioning.lightcurves import LIGHTCURVES_STAGE
-from scope_dask.config import ArchiveOptions, PipelineOptions
+from scope_dask.config import PipelineOptions
+from scope_dask.errors import OptionError
 from scope_dask.extraction.features import FEATURES_STAGE
 from scope_dask.schema import LIGHTCURVES
+from scope_dask.sources.slices import Slices, pieces_of
 from scope_dask.summary import RunSummary
 
 BYTES_PER_POINT = 20  # hjd f8, mag f4, magerr f4, catflags i4
+
+
+_READERS = {
+    "archive": ("scope_dask.sources.archive", "read_archive"),
+    "kowalski": ("scope_dask.sources.kowalski.reader", "read_kowalski"),
+    "hats": ("scope_dask.sources.hats", "read_hats"),
+    "rubin": ("scope_dask.sources.rubin.reader", "read_rubin"),
+}
+
+
+@dataclass(frozen=True)
+class SourceSize:
+    """How much a source holds: `rows` of a `unit`, and bytes in memory where that is known beforehand."""
+
+    what: str
+    rows: int
+    unit: str
+    nbytes: int | None
+
+    def __str__(self) -> str:
+        memory = "" if self.nbytes is None else f", about {format_bytes(self.nbytes)} in memory"
+        return f"{self.what}: {self.rows:,} {self.unit}{memory}"
 
 
 @dataclass(frozen=True)
 class Plan:
     """What a run would do."""
 
-    source: str
+    source: SourceSize
     partitions: int
-    rows: int
-    bytes_read: int
     stages: tuple[tuple[str, str, int], ...]
     out: str
     done: int
 
     def __str__(self) -> str:
-        size = f"{self.rows:,} light curves, about {format_bytes(self.bytes_read)} in memory"
-        lines = [f"sources      {self.source}: {size}, {self.partitions:,} partitions"]
+        lines = [f"sources      {self.source}, {self.partitions:,} partitions"]
         lines += [f"{name:<12} {options} → {columns} columns" for name, options, columns in self.stages]
         done = f" ({self.done:,} partitions are there already)" if self.done else ""
         return "\n".join([*lines, f"out          {self.out}{done}"])
@@ -78,17 +100,13 @@ class Pipeline:
 
     def sources(self) -> Any:
         """Return the lazy table of light curves as the source has them."""
-        if self.options.sources.simulate is not None:
+        name, options = self.options.sources.chosen
+        if name == "simulate":
             from scope_dask.simulate import simulate_sources
 
-            return simulate_sources(self.options.sources.simulate)
-        from scope_dask.sources.archive import read_archive
-
-        archive = self.options.sources.archive
-        assert archive is not None
-        arguments = {name: getattr(archive, name) for name in ArchiveOptions.__dataclass_fields__ if name != "path"}
-        path = archive.path if isinstance(archive.path, str) else list(archive.path)
-        return read_archive(path, **arguments)
+            return simulate_sources(options)
+        module, reader = _READERS[name]
+        return getattr(importlib.import_module(module), reader)(**_arguments(options))
 
     def tables(self) -> dict[str, Any]:
         """Return the lazy tables that a run writes: ``features`` and, with models, ``scores``.
@@ -98,7 +116,10 @@ class Pipeline:
         SourceError, SchemaError, ModelError
             Whatever can be found wrong before anything is computed.
         """
-        curves = LIGHTCURVES_STAGE(self.sources(), self.options.lightcurves)
+        return self._tables(self.sources())
+
+    def _tables(self, raw: Any) -> dict[str, Any]:
+        curves = LIGHTCURVES_STAGE(raw, self.options.lightcurves)
         features = FEATURES_STAGE(curves, self.options.features)
         tables = {"features": features}
         if self.options.scores is not None:
@@ -113,8 +134,9 @@ class Pipeline:
         from scope_dask.journal import Journal
         from scope_dask.writing import JOURNAL, is_done
 
-        tables = self.tables()
-        rows, nbytes, what = self._size()
+        raw = self.sources()
+        tables = self._tables(raw)
+        size = self._size(raw)
         periods = self.options.features.periods
         stages = [
             ("lightcurves", _short(self.options.lightcurves), len(LIGHTCURVES)),
@@ -128,20 +150,31 @@ class Pipeline:
             stages.append(("scores", f"models of {self.options.scores.models}", len(tables["scores"].columns)))
         root = Path(self.options.out)
         done = sum(is_done(r, root) for r in Journal(root / JOURNAL).read().values())
-        return Plan(what, tables["features"].npartitions, rows, nbytes, tuple(stages), self.options.out, done)
+        return Plan(size, tables["features"].npartitions, tuple(stages), self.options.out, done)
 
-    def _size(self) -> tuple[int, int, str]:
-        """Return (light curves, bytes in memory, description) of the source."""
-        simulated = self.options.sources.simulate
-        if simulated is not None:
-            count = simulated.n_light_curves
-            return count, count * simulated.n_points[1] * BYTES_PER_POINT, f"simulated field {simulated.field}"
-        from scope_dask.sources.archive import slices_of
+    def _size(self, raw: Any) -> SourceSize:
+        name, options = self.options.sources.chosen
+        if name == "simulate":
+            count = options.n_light_curves
+            nbytes = count * options.n_points[1] * BYTES_PER_POINT
+            return SourceSize(f"simulated field {options.field}", count, "light curves", nbytes)
+        if name == "kowalski":
+            from scope_dask.sources.kowalski.reader import Pieces
 
-        slices = slices_of(self.sources())
+            pieces = pieces_of(raw, Pieces)
+            return SourceSize("Kowalski", 0 if pieces is None else int(pieces.rows.sum()), "light curves", None)
+        if name == "rubin":
+            from scope_dask.sources.rubin.ranges import Ranges
+
+            ranges = pieces_of(raw, Ranges)
+            assert ranges is not None
+            where = options.path or options.forced_sources
+            nbytes = int(ranges.nbytes.sum())
+            return SourceSize(f"Rubin's tables {where}", int(ranges.rows.sum()), "forced measurements", nbytes)
+        slices = pieces_of(raw, Slices)
         assert slices is not None
-        assert self.options.sources.archive is not None
-        return int(slices.rows.sum()), int(slices.nbytes.sum()), f"archive {self.options.sources.archive.path}"
+        what = {"archive": "archive", "hats": "HATS catalogue"}[name]
+        return SourceSize(f"{what} {options.path}", int(slices.rows.sum()), "light curves", int(slices.nbytes.sum()))
 
     def run(self, client: Any = None, *, resume: bool = True, overwrite: bool = False) -> RunSummary:
         """Compute and write the tables, one partition at a time.
@@ -185,6 +218,25 @@ class Pipeline:
                 summary = write_tables(tables, root, active, how)
             write_report(root, summary, config.dump(self.options))
         return summary
+
+
+def _arguments(options: Any) -> dict[str, Any]:
+    """Return the arguments of a reader: the fields of its options, and what their list of sources selects."""
+    arguments = {f.name: getattr(options, f.name) for f in fields(options)}
+    radius = arguments.pop("radius_arcsec", None)
+    path = arguments.pop("source_list")
+    if path is not None:
+        arguments |= _selected(path, radius)
+    return arguments
+
+
+def _selected(path: str, radius_arcsec: float | None) -> dict[str, Any]:
+    from scope_dask.sources.lists import read_list
+
+    sources = read_list(path)
+    if radius_arcsec is None and sources.ids is None:
+        raise OptionError(f"{path} has no ids, by which light curves are asked for here: look the positions up first")
+    return sources.selection(radius_arcsec or 0.0)
 
 
 def _short(options: Any) -> str:

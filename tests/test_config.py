@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import inspect
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,16 @@ from hypothesis import strategies as st
 
 from scope_dask import config
 from scope_dask.conditioning.lightcurves import LightCurveOptions
-from scope_dask.config import ArchiveOptions, PipelineOptions, RunOptions, ScoreOptions, SourceOptions
+from scope_dask.config import (
+    ArchiveOptions,
+    HatsOptions,
+    KowalskiSourceOptions,
+    PipelineOptions,
+    RubinOptions,
+    RunOptions,
+    ScoreOptions,
+    SourceOptions,
+)
 from scope_dask.errors import OptionError, SourceError
 from scope_dask.extraction.features import FeatureOptions
 from scope_dask.periods.options import PeriodOptions
@@ -33,11 +44,32 @@ archives = st.builds(
     cone=st.one_of(st.none(), st.just((10.5, -20.25, 60.0))),
     partition_bytes=st.one_of(st.just("64 MiB"), st.integers(1, 10**9)),
 )
+hats = st.builds(
+    HatsOptions,
+    path=st.just("s3://bucket/lc"),
+    columns=st.one_of(st.none(), st.just({"_id": "oid", "field": 0, "catflags": None})),
+    source_list=st.one_of(st.none(), st.just("mine.csv")),
+)
+rubin = st.builds(
+    RubinOptions,
+    path=st.just("dp1"),
+    bands=st.sampled_from([("g",), ("u", "y")]),
+    low=st.sampled_from(["drop", "flag"]),
+    flags=st.one_of(st.none(), st.just(("psfFlux_flag",))),
+)
+kowalski = st.builds(
+    KowalskiSourceOptions,
+    field=st.one_of(st.integers(0, 2000), st.just((296, 297))),
+    limit=st.one_of(st.none(), st.integers(1, 100)),
+)
 pipelines = st.builds(
     PipelineOptions,
     out=st.text("abc/é ", min_size=1, max_size=8),
     sources=st.one_of(
         st.builds(SourceOptions, archive=archives),
+        st.builds(SourceOptions, hats=hats),
+        st.builds(SourceOptions, rubin=rubin),
+        st.builds(SourceOptions, kowalski=kowalski),
         st.builds(SourceOptions, simulate=st.builds(SimulationOptions, n_light_curves=st.integers(1, 10**9))),
     ),
     lightcurves=st.builds(
@@ -86,6 +118,27 @@ def test_defaults_are_those_of_the_dataclasses() -> None:
     assert options.scores is None
 
 
+@pytest.mark.parametrize(
+    ("options", "reader"),
+    [
+        (ArchiveOptions, "scope_dask.sources.archive.read_archive"),
+        (HatsOptions, "scope_dask.sources.hats.read_hats"),
+        (RubinOptions, "scope_dask.sources.rubin.reader.read_rubin"),
+        (KowalskiSourceOptions, "scope_dask.sources.kowalski.reader.read_kowalski"),
+    ],
+)
+def test_options_of_a_source_are_the_arguments_of_its_reader(options, reader) -> None:
+    module, _, name = reader.rpartition(".")
+    arguments = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+    for field in dataclasses.fields(options):
+        if field.name in ("source_list", "radius_arcsec"):
+            continue
+        if field.default is not dataclasses.MISSING:
+            assert field.default == arguments[field.name].default, field.name
+    left = set(arguments) - {field.name for field in dataclasses.fields(options)}
+    assert left <= {"near", "kowalski"}
+
+
 def test_lists_become_tuples_so_that_options_are_hashable() -> None:
     options = build(features={"periods": {"algorithms": ["LS", "CE"]}})
     assert options.features.periods.algorithms == ("LS", "CE")
@@ -132,9 +185,21 @@ WRONG = {
     ),
     "both sources": (
         {"sources": {"simulate": {}, "archive": {"path": "data"}}},
-        r"^my\.yaml: sources needs either archive or simulate, found both$",
+        r"^my\.yaml: sources needs exactly one of archive, simulate, .*rubin, found archive and simulate$",
     ),
-    "no source": ({"sources": {}}, r"^my\.yaml: sources needs either archive or simulate, found neither$"),
+    "ids twice": (
+        {"sources": {"hats": {"path": "lc", "ids": [1], "source_list": "mine.csv"}}},
+        r"^my\.yaml: ids and source_list are both given: name the light curves in one place$",
+    ),
+    "unknown word of a survey": (
+        {"sources": {"rubin": {"path": "dp1", "low": "keep"}}},
+        r"^my\.yaml: sources\.rubin\.low is 'keep'; .*'drop' or 'flag'",
+    ),
+    "unknown key of a survey": (
+        {"sources": {"kowalski": {"fild": 296}}},
+        r"^my\.yaml: sources: kowalski: there is no option 'fild' \(did you mean 'field'\?\)",
+    ),
+    "no source": ({"sources": {}}, r"^my\.yaml: sources needs exactly one of .*, found none of them$"),
 }
 
 

@@ -18,6 +18,8 @@ HEAVY = (
     "cupy",
     "matplotlib",
     "lsdb",
+    "hats",
+    "nested_pandas",
     "dask",
     "distributed",
     "pandas",
@@ -35,6 +37,10 @@ STAGES = (
     "scope_dask.pipeline",
     "scope_dask.simulate",
     "scope_dask.sources.archive",
+    "scope_dask.sources.hats",
+    "scope_dask.sources.lists",
+    "scope_dask.sources.nested",
+    "scope_dask.sources.rubin",
     "scope_dask.training.xgb",
 )
 NO_NETWORK = """
@@ -86,7 +92,7 @@ def test_importing_every_stage_compiles_connects_writes_and_loads_nothing_unneed
     locations = {name: str(home) for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "TMPDIR")}
     imports = "\n".join(f"import {name}" for name in STAGES)
     printed = python(
-        f"{NO_NETWORK}\n{imports}\n{COMPILED}\nprint(*sorted(set(sys.modules) & set({HEAVY[:5]})))",
+        f"{NO_NETWORK}\n{imports}\n{COMPILED}\nprint(*sorted(set(sys.modules) & set({HEAVY[:7]})))",
         working,
         DASK_CONFIG=str(home / "dask"),
         NUMBA_CACHE_DIR=str(home / "numba"),

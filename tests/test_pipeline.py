@@ -111,8 +111,8 @@ def test_a_plan_of_a_simulation_simulates_nothing(options: dict[str, Any], monke
 
     monkeypatch.setattr("scope_dask.simulate.tables.curves", refuse)
     plan = Pipeline.from_config(options).plan()
-    assert (plan.partitions, plan.rows, plan.done) == (6, 24, 0)
-    assert plan.bytes_read == 24 * 40 * 20
+    assert (plan.partitions, plan.source.rows, plan.done) == (6, 24, 0)
+    assert plan.source.nbytes == 24 * 40 * 20
     lines = str(plan).splitlines()
     assert lines[0] == "sources      simulated field 296: 24 light curves, about 18.75 kiB in memory, 6 partitions"
     assert lines[1] == "lightcurves  min_n_lc_points 20, min_cadence_minutes 30.0 → 10 columns"
@@ -126,9 +126,9 @@ def test_a_plan_of_an_archive_reads_footers_only(options: dict[str, Any], archiv
     for path in folder.iterdir():
         blank(path)
     plan = Pipeline.from_config({**options, "sources": {"archive": {"path": str(folder)}}}).plan()
-    assert plan.rows == 12
+    assert plan.source.rows == 12
     assert plan.partitions >= 1
-    assert plan.bytes_read >= 12 * 40 * 20
+    assert plan.source.nbytes >= 12 * 40 * 20
 
 
 def test_a_run_writes_what_the_stages_make(options: dict[str, Any], client: Client) -> None:
@@ -187,7 +187,7 @@ def test_changes_replace_fields(options: dict[str, Any]) -> None:
     ("change", "message"),
     [
         ({"featurs": {}}, r"there is no option 'featurs' \(did you mean 'features'\?\)"),
-        ({"sources": {}}, r"sources needs either archive or simulate, found neither"),
+        ({"sources": {}}, r"sources needs exactly one of archive, simulate, kowalski, hats, rubin, found none of them"),
         ({"features": {"periods": {"max_freq": -1}}}, r"max_freq is -1\.?0?; it must be greater than 0"),
         ({"features": {"fourier": "nice"}}, r"features\.fourier is 'nice'"),
     ],

@@ -18,7 +18,7 @@ from scope_dask.sources.footers import Footer, read_footers
 from scope_dask.sources.layouts import Layout, TimePrecisionWarning, float_step
 from scope_dask.sources.reader import meta, read_slice
 from scope_dask.sources.selection import Selection, as_ids
-from scope_dask.sources.slices import Slices, cut, empty_slices
+from scope_dask.sources.slices import PARTITION_BYTES, Slices, cut, empty_slices, pieces_of
 from scope_dask.sources.writer import write_archive
 
 __all__ = ["TimePrecisionWarning", "read_archive", "slices_of", "write_archive"]
@@ -35,7 +35,7 @@ def read_archive(
     ids: Any = None,
     cone: tuple[float, float, float] | None = None,
     near: tuple[Any, Any, float] | None = None,
-    partition_bytes: int | str = "8 MiB",
+    partition_bytes: int | str = PARTITION_BYTES,
 ) -> dd.DataFrame:
     """Return the light curves of Parquet files as a lazy table.
 
@@ -129,11 +129,7 @@ def lazy_table(
 
 def slices_of(frame: dd.DataFrame) -> Slices | None:
     """Return the slices that a lazy table is read from (files, rows and bytes), or None for other sources."""
-    for expression in frame.expr.walk():
-        for operand in expression.operands:
-            if isinstance(operand, list) and operand and isinstance(operand[0], Slices):
-                return operand[0]
-    return None
+    return pieces_of(frame, Slices)
 
 
 def as_bytes(value: int | str) -> int:

@@ -17,6 +17,7 @@ from scope_dask.sources.archive import lazy_table
 from scope_dask.sources.files import SourceFile, expand, first_line
 from scope_dask.sources.layouts import HJD_OF_HMJD_ZERO, IRSA, LISTS, Layout
 from scope_dask.sources.selection import Near, Selection, as_ids
+from scope_dask.sources.slices import PARTITION_BYTES
 
 _ADVICE = "name the columns with columns={…}, such as columns={'_id': 'oid', 'field': 0}"
 _NESTED = {name: f"lightcurve.{IRSA.columns[name]}" for name in LISTS}
@@ -41,7 +42,7 @@ def read_hats(
     ids: Any = None,
     cone: tuple[float, float, float] | None = None,
     near: tuple[Any, Any, float] | None = None,
-    partition_bytes: int | str = "8 MiB",
+    partition_bytes: int | str = PARTITION_BYTES,
 ) -> dd.DataFrame:
     """Return the light curves of a HATS catalogue or collection as a lazy table.
 

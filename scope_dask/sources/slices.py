@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from scope_dask.sources.footers import Footer
 
+T = TypeVar("T")
+
+PARTITION_BYTES = "8 MiB"
 # A slice may hold this many times the bound if every light curve in it were the longest of its row group.
 _WORST = 4
 
@@ -90,6 +93,15 @@ class Slices(Sequence[Slice]):
     def nbytes(self) -> np.ndarray:
         """Estimated bytes of each slice in memory, before the selection."""
         return self.table[:, 5]
+
+
+def pieces_of(frame: Any, kind: type[T]) -> T | None:
+    """Return the sequence of a `kind` that a lazy table is read from, or None for other sources."""
+    for expression in frame.expr.walk():
+        for operand in expression.operands:
+            if isinstance(operand, list) and operand and isinstance(operand[0], kind):
+                return operand[0]
+    return None
 
 
 def cut(

@@ -14,6 +14,8 @@ from scope_dask.errors import OptionError
 if TYPE_CHECKING:
     from scope_dask.user_config import UserConfig
 
+PARTITION_ROWS = 1000
+PROGRAM_IDS = (1, 2, 3)
 _KEYS = ("host", "port", "protocol", "token", "username", "password", "timeout")
 
 

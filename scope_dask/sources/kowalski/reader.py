@@ -18,11 +18,10 @@ from scope_dask.schema import RAW_LIGHTCURVES
 from scope_dask.sources.kowalski.client import Kowalski
 from scope_dask.sources.kowalski.errors import KowalskiAnswerError
 from scope_dask.sources.kowalski.lightcurves import PointLimits, absent, fetch, limits_of
+from scope_dask.sources.kowalski.options import PARTITION_ROWS, PROGRAM_IDS
 from scope_dask.sources.kowalski.queries import found, id_array, place
 from scope_dask.sources.kowalski.sources import quadrant_counts, sources_around
 from scope_dask.sources.selection import Selection, as_ids
-
-PARTITION_ROWS = 1000
 
 
 class Piece(NamedTuple):
@@ -86,7 +85,7 @@ def read_kowalski(
     cone: tuple[float, float, float] | None = None,
     min_epochs: int = 0,
     max_timestamp_hjd: float | None = None,
-    program_ids: Sequence[int] = (1, 2, 3),
+    program_ids: Sequence[int] = PROGRAM_IDS,
     limit: int | None = None,
     catalog: str | None = None,
     partition_rows: int = PARTITION_ROWS,

@@ -36,6 +36,9 @@ FLAGS = (
 MOST_FLAGS = 30
 
 Low = Literal["drop", "flag"]
+MIN_SNR = 3.0
+LOW: Low = "drop"
+PARTITION_BYTES = "64 MiB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,8 @@ class PhotometryRule:
         not positive.
     """
 
-    min_snr: float = 3.0
-    low: Low = "drop"
+    min_snr: float = MIN_SNR
+    low: Low = LOW
 
     def __post_init__(self) -> None:
         if not self.min_snr >= 0:

@@ -21,6 +21,7 @@ from scope_dask.sources.footers import bounds_of, digest_of
 from scope_dask.sources.rubin.photometry import object_ids
 
 _THREADS = 16
+ROW_BYTES = 100  # a measurement in memory: as read, sorted, and in the lists
 
 
 class Groups(NamedTuple):
@@ -165,6 +166,11 @@ class Ranges(Sequence[Piece]):
         low, high = self.edges[i].tolist()
         measured, objects = (table.overlapping(self.column, low, high) for table in (self.measured, self.objects))
         return Piece(low, high, measured, objects, _within(self.ids, low, high))
+
+    @property
+    def nbytes(self) -> np.ndarray:
+        """Estimated bytes of each partition in memory."""
+        return self.rows * ROW_BYTES
 
     def __repr__(self) -> str:
         return f"<{len(self)} ranges of object ids in {len(self.measured.files)} files>"

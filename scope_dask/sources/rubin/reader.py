@@ -16,8 +16,18 @@ from scope_dask.errors import OptionError, SourceError, nearest
 from scope_dask.schema import RAW_LIGHTCURVES
 from scope_dask.sources.archive import as_bytes
 from scope_dask.sources.files import expand
-from scope_dask.sources.rubin.photometry import BANDS, FLAGS, MOST_FLAGS, Low, PhotometryRule, object_ids
-from scope_dask.sources.rubin.ranges import Groups, Ranges, TableFiles, cut, table_files
+from scope_dask.sources.rubin.photometry import (
+    BANDS,
+    FLAGS,
+    LOW,
+    MIN_SNR,
+    MOST_FLAGS,
+    PARTITION_BYTES,
+    Low,
+    PhotometryRule,
+    object_ids,
+)
+from scope_dask.sources.rubin.ranges import ROW_BYTES, Groups, Ranges, TableFiles, cut, table_files
 from scope_dask.sources.rubin.tasks import DEC, ERROR, FLUX, ID, MJD, RA, TRACT, VISIT, How, read_range
 from scope_dask.sources.selection import Selection, as_ids
 
@@ -26,7 +36,6 @@ _NAMES = {
     "forced_sources": ("ForcedSource", "object_forced_source"),
     "visits": ("Visit", "visit_table"),
 }
-_ROW_BYTES = 100  # a measurement in memory: as read, sorted, and in the lists
 
 
 def read_rubin(
@@ -36,14 +45,14 @@ def read_rubin(
     forced_sources: Any = None,
     visits: Any = None,
     tract: int | Sequence[int] | None = None,
-    bands: Sequence[str] = tuple("ugrizy"),
+    bands: Sequence[str] = tuple(BANDS),
     ids: Any = None,
     cone: tuple[float, float, float] | None = None,
     near: tuple[Any, Any, float] | None = None,
-    min_snr: float = 3.0,
-    low: Low = "drop",
+    min_snr: float = MIN_SNR,
+    low: Low = LOW,
     flags: Sequence[str] | None = None,
-    partition_bytes: int | str = "64 MiB",
+    partition_bytes: int | str = PARTITION_BYTES,
 ) -> dd.DataFrame:
     """Return Rubin's forced photometry as a lazy table, one light curve for each object and band.
 
@@ -108,15 +117,6 @@ def read_rubin(
         return dd.from_map(read_range, ranges, args=(how,), meta=RAW_LIGHTCURVES.empty(), label="read_rubin")
 
 
-def ranges_of(frame: dd.DataFrame) -> Ranges | None:
-    """Return the ranges that a lazy table is read from, or None for other sources."""
-    for expression in frame.expr.walk():
-        for operand in expression.operands:
-            if isinstance(operand, list) and operand and isinstance(operand[0], Ranges):
-                return operand[0]
-    return None
-
-
 def _paths(path: Any, given: dict[str, Any]) -> dict[str, Any]:
     paths = {key: value for key, value in given.items() if value is not None}
     missing = [key for key in given if key not in paths]
@@ -173,7 +173,7 @@ def _ranges(
     objects: TableFiles, measured: TableFiles, selection: Selection, wanted: np.ndarray | None, bound: int
 ) -> Ranges:
     """Cut the object ids into partitions, without those that hold nothing that is asked for."""
-    edges, rows = cut(measured.low[ID], measured.high[ID], measured.groups[:, 2], max(bound / _ROW_BYTES, 1.0))
+    edges, rows = cut(measured.low[ID], measured.high[ID], measured.groups[:, 2], max(bound / ROW_BYTES, 1.0))
     keep = np.ones(len(edges), dtype=bool)
     ids = None if wanted is None else np.unique(object_ids(wanted))
     if ids is not None:
