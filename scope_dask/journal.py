@@ -1,4 +1,4 @@
-"""The done-records of a run: one line of JSON a partition, appended to one file (spec: DASK, "Done-records")."""
+"""The done-records of a run: one line of JSON a partition, or a source, appended to one file."""
 
 from __future__ import annotations
 
@@ -15,25 +15,32 @@ Record = dict[str, Any]
 
 
 class Journal:
-    """An append-only journal of partitions; a line torn by a crash is ignored when it is read back."""
+    """An append-only journal; a line torn by a crash is ignored when it is read back.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Parameters
+    ----------
+    path : Path
+    key : str
+        The field that tells what a record is of.
+    """
+
+    def __init__(self, path: Path, key: str = "partition") -> None:
+        self.path, self.key = path, key
         self._file: IO[bytes] | None = None
         self._synced = 0.0
 
-    def read(self) -> dict[int, Record]:
-        """Return the last record of every partition, by its number."""
-        records: dict[int, Record] = {}
+    def read(self) -> dict[Any, Record]:
+        """Return the last record of every partition (or what else `key` names)."""
+        records: dict[Any, Record] = {}
         if not self.path.exists():
             return records
         with self.path.open("rb") as lines:
             for line in lines:
                 try:
                     record = json.loads(line)
-                    records[int(record["partition"])] = record
+                    records[record[self.key]] = record
                 except (ValueError, KeyError, TypeError):
-                    continue  # torn by a crash: the partition is computed again
+                    continue  # torn by a crash: what it was of is done again
         return records
 
     def append(self, record: Record) -> None:
