@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import random
-import socket
-import struct
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import kowalski_documents as mongo
 from bson import json_util
+from faulty_http import Fault, FaultyHandler, FaultyServer, html, message
+
+__all__ = ["Fault", "KowalskiServer", "html", "message"]
 
 LIMIT_BYTES = 1 << 20
 QUERY_TYPES = (
@@ -35,37 +32,9 @@ QUERY_TYPES = (
     "info",
 )
 PROTECTED = ("users", "filters", "queries")
-HTML = "<html><head><title>{0}</title><style>p {{}}</style></head><body><h1>{0}</h1><p>nginx</p></body></html>"
 
 
-@dataclass
-class Fault:
-    """What happens to a query instead of an answer.
-
-    `kind` is ``status`` (this status, with `body` as HTML or JSON), ``reset`` (no answer, the connection is reset),
-    ``cut`` (half of the right answer as if it were whole), ``broken`` (the connection ends within the answer),
-    ``delay`` (the right answer after `seconds`), or ``drip`` (the right answer, a byte every `seconds`).
-    """
-
-    kind: str = "status"
-    status: int = 502
-    body: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    seconds: float = 0.0
-
-
-def html(status: int, text: str = "Bad Gateway", **headers: str) -> Fault:
-    """Return a proxy's page."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Fault("status", status, HTML.format(f"{status} {text}"), {"Content-Type": "text/html", **named})
-
-
-def message(status: int, text: str) -> Fault:
-    """Return an error of the service itself."""
-    return Fault("status", status, json.dumps({"status": "error", "message": text}))
-
-
-class KowalskiServer:
+class KowalskiServer(FaultyServer):
     """A running server.
 
     Parameters
@@ -105,67 +74,27 @@ class KowalskiServer:
         self.queries: list[dict[str, Any]] = []
         self.answered = self.logins = self.peak = 0
         self.pause = 0.0
-        self.rate, self.kinds = 0.0, (html(502),)
-        self.connections: set[socket.socket] = set()
         self._running = 0
-        self._faults: list[tuple[Callable[[dict[str, Any]], bool], list[Fault]]] = []
-        self._random = random.Random(1)
-        self._lock = threading.Lock()
-        handler = type("Handler", (_Handler,), {"kowalski": self})
-        self._http = ThreadingHTTPServer(("127.0.0.1", port), handler)
-        self._http.daemon_threads = True
-        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        self._thread.start()
-
-    @property
-    def port(self) -> int:
-        return int(self._http.server_address[1])
-
-    def close(self) -> None:
-        """End the server and every connection."""
-        self._http.shutdown()
-        for connection in self.connections.copy():
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        self._http.server_close()
-        self._thread.join()
+        super().__init__(_Handler, port)
 
     def count(self, query_type: str | None = None) -> int:
         """Return how many queries of a type came, the listing of catalogues left out."""
         types = [query["query_type"] for query in self.queries]
         return types.count(query_type) if query_type else len(types) - types.count("info")
 
-    def fail(self, *faults: Fault, when: Callable[[dict[str, Any]], bool] | None = None) -> None:
-        """Have the next queries (that `when` is true of) fail, one after the other."""
-        self._faults.append((when or _no_info, list(faults)))
-
-    def fail_often(self, rate: float, *kinds: Fault) -> None:
-        """Have this fraction of the queries fail, in one of these ways, until told otherwise."""
-        self.rate, self.kinds = rate, kinds
-
-    def forget_faults(self) -> None:
-        self._faults.clear()
-        self.rate = 0.0
-
-    def next_fault(self, query: dict[str, Any]) -> Fault | None:
-        with self._lock:
-            for when, faults in self._faults:
-                if faults and when(query):
-                    return faults.pop(0)
-            if _no_info(query) and self._random.random() < self.rate:
-                return self._random.choice(self.kinds)
-            return None
+    def may_fail(self, request: dict[str, Any]) -> bool:
+        return bool(request["query_type"] != "info")
 
     @contextlib.contextmanager
     def under_way(self, query: dict[str, Any]) -> Iterator[None]:
-        with self._lock:
+        with self.lock:
             self.queries.append(query)
             self._running += 1
             self.peak = max(self.peak, self._running)
         try:
             yield
         finally:
-            with self._lock:
+            with self.lock:
                 self._running -= 1
 
     def data(self, request: dict[str, Any]) -> Any:
@@ -203,44 +132,36 @@ class KowalskiServer:
         return self.collections.get(catalog, [])
 
 
-def _no_info(query: dict[str, Any]) -> bool:
-    return query["query_type"] != "info"
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(FaultyHandler):
     """One connection."""
 
-    kowalski: KowalskiServer
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+    @property
+    def kowalski(self) -> KowalskiServer:
+        return self.server_object
 
-    def setup(self) -> None:
-        super().setup()
-        self.kowalski.connections.add(self.connection)
+    def respond(self) -> None:
+        if self.command == "GET":
+            self._get()
+        elif self.command == "POST":
+            self._post()
+        else:
+            self._error(405, "Method Not Allowed")
 
-    def finish(self) -> None:
-        self.kowalski.connections.discard(self.connection)
-        with contextlib.suppress(OSError):
-            super().finish()
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
-
-    def do_GET(self) -> None:
+    def _get(self) -> None:
         if self._authorised():
-            self._json(200, {"status": "success", "message": "greetings from Kowalski!"})
+            self.json(200, {"status": "success", "message": "greetings from Kowalski!"})
 
-    def do_POST(self) -> None:
+    def _post(self) -> None:
         length = int(self.headers.get("Content-Length", 0))
         body = self.rfile.read(length)
         if self.path == "/api/auth":
             self._login(json.loads(body))
         elif self.path != "/api/queries":
-            self._json(404, {"status": "error", "message": "Not Found"})
+            self.json(404, {"status": "error", "message": "Not Found"})
         elif self._authorised():
             if length > LIMIT_BYTES:
                 text = f"Maximum request body size {LIMIT_BYTES} exceeded, actual body size {length}"
-                self._answer(413, text.encode(), {"Content-Type": "text/plain"})
+                self.answer(413, text.encode(), {"Content-Type": "text/plain"})
                 return
             try:
                 query = json.loads(body)
@@ -260,7 +181,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             token = f"token-{self.kowalski.logins}-of-{credentials['username']}"
             self.kowalski.tokens.add(token)
-            self._json(200, {"status": "success", "token": token})
+            self.json(200, {"status": "success", "token": token})
 
     def _authorised(self) -> bool:
         token = self.headers.get("Authorization")
@@ -277,11 +198,10 @@ class _Handler(BaseHTTPRequestHandler):
         fault = self.kowalski.next_fault(query)
         if fault is not None and fault.kind == "status":
             headers = {"Content-Type": "application/json", **fault.headers}
-            self._answer(fault.status, fault.body.encode(), headers)
+            self.answer(fault.status, fault.body.encode(), headers)
             return
         if fault is not None and fault.kind == "reset":
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.close_connection = True
+            self.reset()
             return
         try:
             answer = {"status": "success", "message": "Successfully executed query"}
@@ -301,7 +221,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif kind == "cut":
             body = body[: len(body) // 2]
         elif kind in ("broken", "drip"):
-            self._head(200, len(body), {"Content-Type": "application/json"})
+            self.head(200, len(body), {"Content-Type": "application/json"})
             if kind == "broken":
                 self.wfile.write(body[: len(body) // 2])
             for byte in body if kind == "drip" else b"":
@@ -310,21 +230,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.kowalski.answered += kind != "cut"
-        self._answer(200, body, {"Content-Type": "application/json; charset=utf-8"})
-
-    def _json(self, status: int, content: Mapping[str, Any]) -> None:
-        self._answer(status, json.dumps(content).encode(), {"Content-Type": "application/json; charset=utf-8"})
+        self.answer(200, body, {"Content-Type": "application/json; charset=utf-8"})
 
     def _error(self, status: int, text: str) -> None:
-        self._json(status, {"status": "error", "message": text})
-
-    def _answer(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
-        with contextlib.suppress(ConnectionError):  # a client that gave up
-            self._head(status, len(body), headers)
-            self.wfile.write(body)
-
-    def _head(self, status: int, length: int, headers: Mapping[str, str]) -> None:
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(length)}.items():
-            self.send_header(name, value)
-        self.end_headers()
+        self.json(status, {"status": "error", "message": text})
