@@ -62,11 +62,12 @@ def common_schema(parts: Sequence[Path], metadata: Mapping[str, Any] | None = No
 
 
 def stream_parts(parts: Sequence[Path], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Yield the row groups of the parts as tables of this schema; columns that a part lacks are missing values."""
+    """Yield the row groups of the parts as tables of this schema: no other columns, missing ones as missing values."""
     for part in parts:
         with pq.ParquetFile(part) as file:
+            there = [name for name in file.schema_arrow.names if name in schema.names]
             for group in range(file.num_row_groups):
-                yield _fit(file.read_row_group(group), schema)
+                yield _fit(file.read_row_group(group, columns=there), schema)
 
 
 def _fit(table: pa.Table, schema: pa.Schema) -> pa.Table:
