@@ -1,48 +1,51 @@
-"""Phase histograms of many trial frequencies at once, in plain integer logic that the compiler vectorises.
+"""Phase histograms of many trial frequencies at once, in plain integer logic on whole registers.
 
-One uint32 *lane* is one trial frequency, `LANES` of them a tile. Phases are fixed-point numbers in units of
-2⁻³² cycle: the phase at the centre of the tile is computed in float64 (the *anchor*), the next frequency is
-an addition that wraps by itself. The error is below 2⁻³³ × `LANES` / 2, 3e-8 cycle, at any frequency and
-baseline.
+One uint32 *lane* is one trial frequency, sixteen of them a value (`words`), `LANES` of them a tile. Phases are
+fixed-point numbers in units of 2⁻³² cycle: the phase at the centre of the tile is computed in float64 (the *anchor*),
+the next frequency is an addition that wraps by itself. The error is below 2⁻³³ × `LANES` / 2, 3e-8 cycle, at any
+frequency and baseline.
 
-A point in phase bin b is the one-hot word ``1 << b`` (so there are at most 32 bins). Histograms are
-bit-sliced: bit b of *plane* k is bit k of the count of bin b. Words are added to the planes by carry-save
-adders, five logic operations for three words, whatever the number of bins; no count can overflow, as there
-are as many planes as the number of points has bits.
+A point in phase bin b is the one-hot word ``1 << b`` (so there are at most 32 bins). Histograms are bit-sliced: bit b
+of *plane* k is bit k of the count of bin b. Words are added to the planes by carry-save adders, two to five logic
+operations for three words, whatever the number of bins; no count can overflow, as there are as many planes as the
+number of points has bits. The lowest seven planes are kept in registers while points are added, all of them lie in
+memory afterwards: plane k in ``rows[16 k:16 k + 16]``.
 
-What keeps the loops over lanes vectorised: rows are indexed, not sliced; indices are not computed from signed
-offsets; few arrays a loop; every uint32 operation is cast back, as numba widens it to 64 bits.
+Points are added eight at a time. What a histogram of another number of points lacks are points of phase 0 (`time` 0),
+and bin 0 starts at minus their number, in all planes there are: arithmetic modulo a power of two.
+
+What keeps the code in registers: functions of words are inlined by force; they get pointers instead of arrays.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numba import float32, int64, uint32
+from numba.types import CPointer
 
 from scope_dask.compiled import jit
+from scope_dask.periods.lanes import WIDTH, Lanes, splat
+from scope_dask.periods.words import (
+    Words,
+    add2,
+    add3,
+    load_words,
+    ones,
+    some,
+    splat_word,
+    store_words,
+)
 
 LANES = 512
-UNROLL = 8  # points a call of `add_points` takes
-CARRY_PLANE = 5  # plane that a carry of 32 points is added to; the least number of planes
+UNROLL = 8  # points that are added at once
+REGISTERS = 7  # planes of a histogram that are kept in registers
+ROWS = 64  # room for planes: a count has fewer bits
 
 
 @jit(inline="always")
 def phase_bin(phase: uint32, n_bins: uint32) -> uint32:
     """Return the bin of a phase (27 bits of it, an exact product)."""
     return uint32(uint32(uint32(phase >> uint32(5)) * n_bins) >> uint32(27))
-
-
-@jit(inline="always")
-def one_hot(phase: uint32, n_bins: uint32, weight: uint32) -> uint32:
-    """Return the one-hot word of the bin of a phase; 0 for a point of weight 0."""
-    return uint32(weight << phase_bin(phase, n_bins))
-
-
-@jit(inline="always")
-def add3(a: uint32, b: uint32, c: uint32) -> tuple[uint32, uint32]:
-    """Add three words bit by bit: (sum, carry)."""
-    odd = uint32(a ^ b)
-    return uint32(odd ^ c), uint32(uint32(a & b) | uint32(c & odd))
 
 
 @jit()
@@ -63,200 +66,159 @@ def anchor(t: np.ndarray, n: int, f: float, steps: np.ndarray, phases: np.ndarra
         phases[i] = uint32(int64(x * 4294967296.0) - int64(steps[i]) * (LANES // 2))
 
 
+@jit(forceinline=True)
+def next_frequencies(phases: CPointer, steps: CPointer, n: int) -> None:
+    """Move the phases of `n` points (pointers; room for a multiple of 16) on by sixteen frequencies."""
+    for i in range(0, n, WIDTH):
+        step = load_words(steps, i)
+        for _ in range(4):
+            step = step + step
+        store_words(phases, i, load_words(phases, i) + step)
+
+
 @jit()
 def planes_for(n: int) -> int:
-    """Return the number of planes that hold counts up to `n`."""
-    k = CARRY_PLANE
+    """Return the number of planes that hold counts up to `n`, five or more."""
+    k = 5
     while (1 << k) <= n:
         k += 1
     return k
 
 
-@jit()
-def clear(rows: np.ndarray, k: int) -> None:
-    """Set row `k` to zero."""
-    for l in range(LANES):
-        rows[k, l] = uint32(0)
+@jit(forceinline=True)
+def bit(x: int, k: int) -> Words:
+    """Return bit `k` of an integer in bin 0, nothing in other bins."""
+    return splat_word(uint32((x >> k) & 1))
+
+
+@jit(forceinline=True)
+def add8(
+    a: Words,
+    b: Words,
+    c: Words,
+    w0: Words,
+    w1: Words,
+    w2: Words,
+    w3: Words,
+    w4: Words,
+    w5: Words,
+    w6: Words,
+    w7: Words,
+) -> tuple[Words, Words, Words, Words]:
+    """Add eight words to planes 0 to 2; return these and the carry, of weight 8."""
+    a, t0 = add3(a, w0, w1)
+    a, t1 = add3(a, w2, w3)
+    b, f0 = add3(b, t0, t1)
+    a, t0 = add3(a, w4, w5)
+    a, t1 = add3(a, w6, w7)
+    b, f1 = add3(b, t0, t1)
+    c, carry = add3(c, f0, f1)
+    return a, b, c, carry
+
+
+@jit(forceinline=True)
+def add_carries(
+    d: Words, e: Words, f: Words, g: Words, x: Words, y: Words, rows: CPointer, n_planes: int
+) -> tuple[Words, Words, Words, Words]:
+    """Add two carries of weight 8 to planes 3 to 6 and, in memory, those above."""
+    d, carry = add3(d, x, y)
+    e, carry = add2(e, carry)
+    f, carry = add2(f, carry)
+    g, carry = add2(g, carry)
+    if n_planes > REGISTERS:
+        _ripple(rows, REGISTERS, n_planes, carry)
+    return d, e, f, g
+
+
+@jit(forceinline=True)
+def _ripple(rows: CPointer, start: int, end: int, carry: Words) -> None:
+    """Add a carry of weight 2**start to planes start … end − 1."""
+    k = start
+    while k < end and some(carry):
+        plane, carry = add2(load_words(rows, k * WIDTH), carry)
+        store_words(rows, k * WIDTH, plane)
+        k += 1
+
+
+@jit(forceinline=True)
+def add_histogram(rows: CPointer, n_planes: int, total: CPointer, n_total: int) -> None:
+    """Add the histogram in `rows` to that in `total` (pointers), both of seven planes or more."""
+    carry = splat_word(uint32(0))
+    for k in range(REGISTERS):
+        plane, carry = add3(load_words(total, k * WIDTH), load_words(rows, k * WIDTH), carry)
+        store_words(total, k * WIDTH, plane)
+    for k in range(REGISTERS, n_planes):
+        plane, carry = add3(load_words(total, k * WIDTH), load_words(rows, k * WIDTH), carry)
+        store_words(total, k * WIDTH, plane)
+    _ripple(total, max(n_planes, REGISTERS), n_total, carry)
 
 
 @jit()
-def add_points(
-    P: np.ndarray,
-    D: np.ndarray,
-    W: np.ndarray,
-    i: int,
-    n_bins: uint32,
-    planes: np.ndarray,
-    carry: np.ndarray,
-    j: int,
-) -> None:
-    """Add points i … i + 7 (phases P, steps D, weights W) to planes 0–2, the carry (of weight 8) to row j."""
-    p0, p1, p2, p3, p4, p5, p6, p7 = (
-        P[i],
-        P[i + 1],
-        P[i + 2],
-        P[i + 3],
-        P[i + 4],
-        P[i + 5],
-        P[i + 6],
-        P[i + 7],
-    )
-    d0, d1, d2, d3, d4, d5, d6, d7 = (
-        D[i],
-        D[i + 1],
-        D[i + 2],
-        D[i + 3],
-        D[i + 4],
-        D[i + 5],
-        D[i + 6],
-        D[i + 7],
-    )
-    w0, w1, w2, w3, w4, w5, w6, w7 = (
-        W[i],
-        W[i + 1],
-        W[i + 2],
-        W[i + 3],
-        W[i + 4],
-        W[i + 5],
-        W[i + 6],
-        W[i + 7],
-    )
-    for l in range(LANES):
-        a, t0 = add3(planes[0, l], one_hot(p0, n_bins, w0), one_hot(p1, n_bins, w1))
-        a, t1 = add3(a, one_hot(p2, n_bins, w2), one_hot(p3, n_bins, w3))
-        b, f0 = add3(planes[1, l], t0, t1)
-        a, t0 = add3(a, one_hot(p4, n_bins, w4), one_hot(p5, n_bins, w5))
-        a, t1 = add3(a, one_hot(p6, n_bins, w6), one_hot(p7, n_bins, w7))
-        b, f1 = add3(b, t0, t1)
-        c, carry[j, l] = add3(planes[2, l], f0, f1)
-        planes[0, l], planes[1, l], planes[2, l] = a, b, c
-        p0, p1, p2, p3 = uint32(p0 + d0), uint32(p1 + d1), uint32(p2 + d2), uint32(p3 + d3)
-        p4, p5, p6, p7 = uint32(p4 + d4), uint32(p5 + d5), uint32(p6 + d6), uint32(p7 + d7)
+def likely_group(n: int, n_bins: int) -> int:
+    """Return the highest ``count >> 3`` that some bin of sixteen histograms of `n` points is likely to have."""
+    mean = n / n_bins
+    return int((mean + 4.0 * np.sqrt(mean)) / 8.0)  # of 16 × 20 Poisson counts one in four exceeds it
 
 
-@jit()
-def add_carries(planes: np.ndarray, n_planes: int, carry: np.ndarray) -> None:
-    """Add the four carries of 32 points to planes 3, 4 and as many above as there are."""
-    for l in range(LANES):
-        a, t0 = add3(planes[3, l], carry[0, l], carry[1, l])
-        a, t1 = add3(a, carry[2, l], carry[3, l])
-        planes[3, l] = a
-        planes[4, l], carry[0, l] = add3(planes[4, l], t0, t1)
-    _ripple(planes, CARRY_PLANE, n_planes, carry)
+@jit(forceinline=True)
+def sum_function(rows: CPointer, n_planes: int, likely: int, table: CPointer, sign: float32) -> Lanes:
+    """Return ``sign`` × Σ over the bins of ``table[count]``, in every lane.
 
-
-@jit()
-def _ripple(planes: np.ndarray, start: int, end: int, carry: np.ndarray) -> None:
-    """Add the carry in row 0, of weight 2**start, to planes start … end − 1."""
-    for k in range(start, end):
-        for l in range(LANES):
-            a = planes[k, l]
-            c = carry[0, l]
-            planes[k, l] = uint32(a ^ c)
-            carry[0, l] = uint32(a & c)
-
-
-@jit()
-def move(planes: np.ndarray, n_planes: int, total: np.ndarray, n_total: int, carry: np.ndarray) -> None:
-    """Add the histogram in `planes` to that in `total` and clear it."""
-    clear(carry, 0)
-    for k in range(n_planes):
-        for l in range(LANES):
-            total[k, l], carry[0, l] = add3(total[k, l], planes[k, l], carry[0, l])
-            planes[k, l] = uint32(0)
-    _ripple(total, n_planes, n_total, carry)
-
-
-@jit(inline="always")
-def _ones(x: uint32) -> float32:
-    """Return the number of bits set (the compiler knows the pattern: vpopcntd, cnt)."""
-    x = uint32(x - uint32(uint32(x >> uint32(1)) & uint32(0x55555555)))
-    x = uint32(uint32(x & uint32(0x33333333)) + uint32(uint32(x >> uint32(2)) & uint32(0x33333333)))
-    x = uint32(uint32(x + uint32(x >> uint32(4))) & uint32(0x0F0F0F0F))
-    return float32(uint32(uint32(x * uint32(0x01010101)) >> uint32(24)))
-
-
-@jit(fastmath={"contract"})
-def add_function(
-    planes: np.ndarray, n_planes: int, table: np.ndarray, sign: float32, out: np.ndarray, rows: np.ndarray
-) -> None:
-    """Add ``sign`` × Σ over the bins of ``table[count]`` to out[lane].
-
-    `table` is 0 at 0 and 1. Bins are taken in groups of equal ``count >> 3``; a group without a bin in any
-    lane is skipped. `rows` is scratch of two rows.
+    `table` (a pointer) is 0 at 0 and 1. Bins are taken in groups of equal ``count >> 3``: those up to `likely` in any
+    case, as a branch that the processor cannot foresee costs more; those above only where there are any.
     """
-    top = 3
-    for l in range(LANES):
-        rows[0, l] = uint32(0xFFFFFFFF)
+    a, b, c = load_words(rows, 0), load_words(rows, WIDTH), load_words(rows, 2 * WIDTH)
+    left = splat_word(uint32(0))
     for k in range(3, n_planes):
-        seen = uint32(0)
-        for l in range(LANES):
-            seen |= planes[k, l]
-            rows[0, l] = uint32(rows[0, l] & ~planes[k, l])
-        if seen:
-            top = k + 1
-    _add_small_counts(planes, rows, table, sign, out)
-    for h in range(1, 1 << (top - 3)):
-        if _select(planes, top, h, rows):
-            _add_group(planes, rows, table, 8 * h, sign, out)
+        left = left | load_words(rows, k * WIDTH)
+    total = _small_counts(a, b, c, ~left, table, sign)
+    for h in range(1, likely + 1):
+        group = _select(rows, n_planes, h, left)
+        total = total + _group_counts(a, b, c, group, table, 8 * h, sign)
+        left = left & ~group
+    h = likely + 1
+    while some(left):
+        group = _select(rows, n_planes, h, left)
+        if some(group):
+            total = total + _group_counts(a, b, c, group, table, 8 * h, sign)
+        left = left & ~group
+        h += 1
+    return total
 
 
-@jit()
-def _select(planes: np.ndarray, top: int, h: int, rows: np.ndarray) -> bool:
-    """Write to row 1 the bins with ``count >> 3 == h``; tell whether there are any."""
-    for l in range(LANES):
-        rows[1, l] = uint32(~rows[0, l])
-    for k in range(3, top):
-        flip = uint32(0) if (h >> (k - 3)) & 1 else uint32(0xFFFFFFFF)
-        for l in range(LANES):
-            rows[1, l] = uint32(rows[1, l] & uint32(planes[k, l] ^ flip))
-    seen = uint32(0)
-    for l in range(LANES):
-        seen |= rows[1, l]
-    return bool(seen != uint32(0))
+@jit(forceinline=True)
+def _select(rows: CPointer, n_planes: int, h: int, bins: Words) -> Words:
+    """Return those of the bins with ``count >> 3 == h``."""
+    for k in range(3, n_planes):
+        plane = load_words(rows, k * WIDTH)
+        bins = (bins & plane) if (h >> (k - 3)) & 1 else (bins & ~plane)
+    return bins
 
 
-@jit(fastmath={"contract"})
-def _add_small_counts(planes: np.ndarray, rows: np.ndarray, table: np.ndarray, sign: float32, out: np.ndarray) -> None:
-    """Add the bins of row 0, all with counts below 8."""
-    f2, f3, f4 = sign * table[2], sign * table[3], sign * table[4]
-    f5, f6, f7 = sign * table[5], sign * table[6], sign * table[7]
-    for l in range(LANES):
-        bins = rows[0, l]
-        b = planes[1, l]
-        c = planes[2, l]
-        even = uint32(bins & ~planes[0, l])
-        odd = uint32(bins & planes[0, l])
-        c6, c4, c2 = uint32(c & b), uint32(c & ~b), uint32(b & ~c)
-        s = f2 * _ones(uint32(c2 & even)) + f3 * _ones(uint32(c2 & odd))
-        s += f4 * _ones(uint32(c4 & even)) + f5 * _ones(uint32(c4 & odd))
-        out[l] += s + f6 * _ones(uint32(c6 & even)) + f7 * _ones(uint32(c6 & odd))
+@jit(forceinline=True)
+def _times(table: CPointer, n: int, sign: float32, bins: Words) -> Lanes:
+    """Return ``sign * table[n]`` times the number of bins."""
+    return splat(float32(sign * table[n])) * ones(bins)
 
 
-@jit(fastmath={"contract"})
-def _add_group(
-    planes: np.ndarray, rows: np.ndarray, table: np.ndarray, first: int, sign: float32, out: np.ndarray
-) -> None:
-    """Add the bins of row 1, all with counts first … first + 7."""
-    f0, f1, f2, f3 = (
-        sign * table[first],
-        sign * table[first + 1],
-        sign * table[first + 2],
-        sign * table[first + 3],
-    )
-    f4, f5, f6, f7 = (
-        sign * table[first + 4],
-        sign * table[first + 5],
-        sign * table[first + 6],
-        sign * table[first + 7],
-    )
-    for l in range(LANES):
-        b = planes[1, l]
-        c = planes[2, l]
-        even = uint32(rows[1, l] & ~planes[0, l])
-        odd = uint32(rows[1, l] & planes[0, l])
-        c6, c4, c2, c0 = uint32(c & b), uint32(c & ~b), uint32(b & ~c), uint32(~uint32(b | c))
-        s = f0 * _ones(uint32(c0 & even)) + f1 * _ones(uint32(c0 & odd))
-        s += f2 * _ones(uint32(c2 & even)) + f3 * _ones(uint32(c2 & odd))
-        s += f4 * _ones(uint32(c4 & even)) + f5 * _ones(uint32(c4 & odd))
-        out[l] += s + f6 * _ones(uint32(c6 & even)) + f7 * _ones(uint32(c6 & odd))
+@jit(forceinline=True)
+def _small_counts(a: Words, b: Words, c: Words, bins: Words, table: CPointer, sign: float32) -> Lanes:
+    """Return the sum over `bins`, all with counts below 8."""
+    c6, c4, c2 = c & b, c & ~b, b & ~c
+    even, odd = bins & ~a, bins & a
+    s2 = _times(table, 2, sign, c2 & even) + _times(table, 3, sign, c2 & odd)
+    s4 = _times(table, 4, sign, c4 & even) + _times(table, 5, sign, c4 & odd)
+    s6 = _times(table, 6, sign, c6 & even) + _times(table, 7, sign, c6 & odd)
+    return s2 + s4 + s6
+
+
+@jit(forceinline=True)
+def _group_counts(a: Words, b: Words, c: Words, bins: Words, table: CPointer, first: int, sign: float32) -> Lanes:
+    """Return the sum over `bins`, all with counts first … first + 7."""
+    c6, c4, c2, c0 = c & b, c & ~b, b & ~c, ~(b | c)
+    even, odd = bins & ~a, bins & a
+    s0 = _times(table, first, sign, c0 & even) + _times(table, first + 1, sign, c0 & odd)
+    s2 = _times(table, first + 2, sign, c2 & even) + _times(table, first + 3, sign, c2 & odd)
+    s4 = _times(table, first + 4, sign, c4 & even) + _times(table, first + 5, sign, c4 & odd)
+    s6 = _times(table, first + 6, sign, c6 & even) + _times(table, first + 7, sign, c6 & odd)
+    return (s0 + s2) + (s4 + s6)

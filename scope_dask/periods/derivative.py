@@ -15,9 +15,9 @@ import numpy as np
 from numba import int64, uint32
 
 from scope_dask.compiled import jit
-from scope_dask.periods import aov, bitsliced, folding, peaks
-from scope_dask.periods.bins import MAGNITUDE_BINS, PHASE_BINS, longest_curve, magnitude_bins, usable
-from scope_dask.periods.bitsliced import LANES, UNROLL
+from scope_dask.periods import aov, folding, peaks
+from scope_dask.periods.bins import longest_curve, usable
+from scope_dask.periods.bitsliced import LANES
 from scope_dask.periods.grid import FrequencyGrid
 from scope_dask.periods.peaks import Peaks
 
@@ -151,29 +151,21 @@ def _scan_entropy(
     out: Peaks,
 ) -> None:
     """Scan light curve i with derivative d into row ``i * pdots.size + d``; see `folding`."""
-    longest = longest_curve(offsets)
-    room = longest + MAGNITUDE_BINS * UNROLL
-    bins, t = np.empty(longest, np.int64), np.empty(room)
-    steps, phases, weights = np.empty(room, np.uint32), np.empty(room, np.uint32), np.empty(room, np.uint32)
-    bounds, counts = np.empty(MAGNITUDE_BINS + 1, np.int64), np.empty(MAGNITUDE_BINS, np.int64)
-    planes = np.zeros((bitsliced.planes_for(longest), LANES), np.uint32)
-    total, carry, rows = np.zeros_like(planes), np.empty((4, LANES), np.uint32), np.empty((2, LANES), np.uint32)
-    table, x = folding._n_log_n(longest), np.empty(LANES, np.float32)
+    room = folding.new_room(longest_curve(offsets))
     state, masked = peaks.new_state(out.value.shape[1], sep, LANES), peaks.new_mask(grid.windows)
     for i in range(offsets.size - 1):
         a, b = offsets[i], offsets[i + 1]
         if grid.size[i] == 0 or not usable(hjd[a:b], mag[a:b]):
             continue
-        magnitude_bins(mag[a:b], rescaled, bins)
-        folding._sort(hjd[a:b], bins, t, weights, bounds, counts)
+        n = folding.prepare(room, hjd[a:b], mag[a:b], rescaled)
         peaks.mask(grid.fmin[i], grid.df[i], grid.size[i], grid.windows, masked)
         for d in range(pdots.size):
             peaks.reset(state)
             for first in range(0, grid.size[i], LANES):
                 f = grid.fmin[i] + grid.df[i] * (first + LANES // 2)
-                _anchor(t, bounds[-1], f, grid.df[i], pdots[d], steps, phases)
-                folding._entropy_tile(phases, steps, weights, bounds, counts, table, planes, total, carry, rows, x)
-                peaks.tile(state, x, min(LANES, grid.size[i] - first), masked)
+                _anchor(room.t, n, f, grid.df[i], pdots[d], room.steps, room.phases)
+                folding.entropy_tile(room)
+                peaks.tile(state, room.x, min(LANES, grid.size[i] - first), masked)
             row = i * pdots.size + d
             out.mean[row], out.std[row] = peaks.finish(state, out.value[row], out.index[row])
 
@@ -189,31 +181,21 @@ def _scan_aov(
     out: Peaks,
 ) -> None:
     """Scan light curve i with derivative d into row ``i * pdots.size + d``; see `aov`."""
-    longest = longest_curve(offsets)
-    room = (longest + aov.BLOCK - 1) // aov.BLOCK * aov.BLOCK
-    t, y, full = np.empty(room), np.empty(room, np.int16), np.empty(room // aov.BLOCK, np.bool_)
-    steps, phases, weights = np.empty(room, np.uint32), np.empty(room, np.uint32), np.empty(room, np.uint32)
-    planes = np.empty(((bitsliced.planes_for(longest) + 3) // 4 * 4, LANES), np.uint32)
-    carry, bins = np.empty((4, LANES), np.uint32), np.empty((aov.BLOCK, LANES), np.uint16)
-    short, long = np.zeros((PHASE_BINS, LANES), np.int16), np.empty((PHASE_BINS, LANES), np.int32)
-    x = np.empty(LANES, np.float32)
+    room = aov.new_room(longest_curve(offsets))
     state, masked = peaks.new_state(out.value.shape[1], sep, LANES), peaks.new_mask(grid.windows)
     for i in range(offsets.size - 1):
         a, b = offsets[i], offsets[i + 1]
-        n = b - a
-        if grid.size[i] == 0 or n <= PHASE_BINS or not usable(hjd[a:b], mag[a:b]):
+        if grid.size[i] == 0 or not aov.can_be_handled(hjd[a:b], mag[a:b]):
             continue
-        blocks = aov._quantise(hjd[a:b], mag[a:b], t, y, weights, full)
-        rest, total = aov._squares(y, n)
+        aov.prepare(room, hjd[a:b], mag[a:b])
         peaks.mask(grid.fmin[i], grid.df[i], grid.size[i], grid.windows, masked)
         for d in range(pdots.size):
             peaks.reset(state)
             for first in range(0, grid.size[i], LANES):
                 f = grid.fmin[i] + grid.df[i] * (first + LANES // 2)
-                _anchor(t, blocks * aov.BLOCK, f, grid.df[i], pdots[d], steps, phases)
-                aov._sums_tile(phases, steps, weights, y, full, blocks, n, planes, carry, bins, short, long)
-                aov._statistic(planes, n, long, carry[0], rest, total, x)
-                peaks.tile(state, x, min(LANES, grid.size[i] - first), masked)
+                _anchor(room.t, b - a, f, grid.df[i], pdots[d], room.steps, room.phases)
+                aov.variance_tile(room)
+                peaks.tile(state, room.x, min(LANES, grid.size[i] - first), masked)
             row = i * pdots.size + d
             out.mean[row], out.std[row] = peaks.finish(state, out.value[row], out.index[row])
 

@@ -7,15 +7,38 @@ magnitude bin, so that one phase histogram (`bitsliced`) is needed at a time.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import float32, uint32
+from numba.types import CPointer
 
 from scope_dask.compiled import jit
 from scope_dask.periods import bitsliced, peaks
 from scope_dask.periods.bins import MAGNITUDE_BINS, PHASE_BINS, longest_curve, magnitude_bins, usable
-from scope_dask.periods.bitsliced import LANES, UNROLL
+from scope_dask.periods.bitsliced import LANES, REGISTERS, ROWS, UNROLL, add8, add_carries, bit
 from scope_dask.periods.grid import FrequencyGrid
+from scope_dask.periods.lanes import WIDTH, splat, store
 from scope_dask.periods.peaks import Peaks
+from scope_dask.periods.words import Words, load_words, multiples, one_hot, pointer, splat_word, store_words
+
+
+class Room(NamedTuple):
+    """What the scan of a light curve works with: room for the longest, made once (used inside kernels)."""
+
+    bins: np.ndarray  # int64: magnitude bin of every point, in the order of the light curve
+    t: np.ndarray  # days from the first point, by magnitude bin, each filled up to a multiple of 8 with zeros
+    bounds: np.ndarray  # (magnitude bins + 1,) int64: where the bins are in `t`
+    counts: np.ndarray  # (magnitude bins + 1,) int64: points of the bins, and of all
+    planes: np.ndarray  # like `counts`: number of planes
+    likely: np.ndarray  # like `counts`: `bitsliced.likely_group`
+    table: np.ndarray  # float32: n ln n
+    steps: np.ndarray  # uint32, for every time: the phase step from one frequency to the next
+    phases: np.ndarray  # uint32, for every time: the phase at the present frequency
+    offsets: np.ndarray  # uint32, 16 for every time: multiples of the step
+    rows: np.ndarray  # uint32: planes of a histogram
+    total: np.ndarray  # uint32: planes of the sum of the histograms
+    x: np.ndarray  # (LANES,) float32: −H of a tile
 
 
 def conditional_entropy_peaks(
@@ -67,34 +90,44 @@ def _scan(
     rescaled: bool,
     out: Peaks,
 ) -> None:
-    longest = longest_curve(offsets)
-    room = longest + MAGNITUDE_BINS * UNROLL
-    bins, t = np.empty(longest, np.int64), np.empty(room)
-    steps, phases, weights = np.empty(room, np.uint32), np.empty(room, np.uint32), np.empty(room, np.uint32)
-    bounds, counts = np.empty(MAGNITUDE_BINS + 1, np.int64), np.empty(MAGNITUDE_BINS, np.int64)
-    planes = np.zeros((bitsliced.planes_for(longest), LANES), np.uint32)
-    total, carry, rows = (
-        np.zeros_like(planes),
-        np.empty((4, LANES), np.uint32),
-        np.empty((2, LANES), np.uint32),
-    )
-    table, x = _n_log_n(longest), np.empty(LANES, np.float32)
+    room = new_room(longest_curve(offsets))
     state, masked = peaks.new_state(out.value.shape[1], sep, LANES), peaks.new_mask(grid.windows)
     for i in range(offsets.size - 1):
         a, b = offsets[i], offsets[i + 1]
         if grid.size[i] == 0 or not usable(hjd[a:b], mag[a:b]):
             continue
-        magnitude_bins(mag[a:b], rescaled, bins)
-        _sort(hjd[a:b], bins, t, weights, bounds, counts)
-        n_padded = bounds[-1]
-        bitsliced.phase_steps(t, n_padded, grid.df[i], steps)
+        n = prepare(room, hjd[a:b], mag[a:b], rescaled)
+        bitsliced.phase_steps(room.t, n, grid.df[i], room.steps)
         peaks.reset(state)
         peaks.mask(grid.fmin[i], grid.df[i], grid.size[i], grid.windows, masked)
         for first in range(0, grid.size[i], LANES):
-            bitsliced.anchor(t, n_padded, grid.fmin[i] + grid.df[i] * (first + LANES // 2), steps, phases)
-            _entropy_tile(phases, steps, weights, bounds, counts, table, planes, total, carry, rows, x)
-            peaks.tile(state, x, min(LANES, grid.size[i] - first), masked)
+            f = grid.fmin[i] + grid.df[i] * (first + LANES // 2)
+            bitsliced.anchor(room.t, n, f, room.steps, room.phases)
+            entropy_tile(room)
+            peaks.tile(state, room.x, min(LANES, grid.size[i] - first), masked)
         out.mean[i], out.std[i] = peaks.finish(state, out.value[i], out.index[i])
+
+
+@jit()
+def new_room(longest: int) -> Room:
+    """Return room for light curves of up to `longest` points."""
+    size = (longest + MAGNITUDE_BINS * UNROLL + WIDTH) // WIDTH * WIDTH
+    m = MAGNITUDE_BINS + 1
+    return Room(
+        np.empty(longest, np.int64),
+        np.empty(size),
+        np.empty(m, np.int64),
+        np.empty(m, np.int64),
+        np.empty(m, np.int64),
+        np.empty(m, np.int64),
+        _n_log_n(longest),
+        np.zeros(size, np.uint32),
+        np.zeros(size, np.uint32),
+        np.empty(size * WIDTH, np.uint32),
+        np.empty(ROWS * WIDTH, np.uint32),
+        np.empty(ROWS * WIDTH, np.uint32),
+        np.empty(LANES, np.float32),
+    )
 
 
 @jit()
@@ -107,67 +140,99 @@ def _n_log_n(longest: int) -> np.ndarray:
 
 
 @jit()
-def _sort(
-    hjd: np.ndarray,
-    bins: np.ndarray,
-    t: np.ndarray,
-    weights: np.ndarray,
-    bounds: np.ndarray,
-    counts: np.ndarray,
-) -> None:
-    """Sort times (from the first) by magnitude bin; pad every bin to a multiple of 8 with weight 0."""
+def prepare(room: Room, hjd: np.ndarray, mag: np.ndarray, rescaled: bool) -> int:
+    """Sort the times of a light curve by magnitude bin; return their number, with those that fill up the bins."""
+    magnitude_bins(mag, rescaled, room.bins)
     start = hjd.min()
+    bounds, counts = room.bounds, room.counts
     counts[:] = 0
     for i in range(hjd.size):
-        counts[bins[i]] += 1
+        counts[room.bins[i]] += 1
     bounds[0] = 0
-    for m in range(counts.size):
+    for m in range(MAGNITUDE_BINS):
         bounds[m + 1] = bounds[m] + (counts[m] + UNROLL - 1) // UNROLL * UNROLL
-    t[: bounds[-1]] = 0.0
-    weights[: bounds[-1]] = 0
+    room.t[: bounds[-1]] = 0.0
     counts[:] = 0
     for i in range(hjd.size):
-        place = bounds[bins[i]] + counts[bins[i]]
-        t[place] = hjd[i] - start
-        weights[place] = 1
-        counts[bins[i]] += 1
-
-
-@jit(fastmath={"contract"})
-def _entropy_tile(
-    phases: np.ndarray,
-    steps: np.ndarray,
-    weights: np.ndarray,
-    bounds: np.ndarray,
-    counts: np.ndarray,
-    table: np.ndarray,
-    planes: np.ndarray,
-    total: np.ndarray,
-    carry: np.ndarray,
-    rows: np.ndarray,
-    x: np.ndarray,
-) -> None:
-    """Write −H of a tile of frequencies to `x`. `planes` are zero before and after."""
-    for k in range(total.shape[0]):
-        bitsliced.clear(total, k)
-    for l in range(LANES):
-        x[l] = float32(0)
-    n = 0
+        m = room.bins[i]
+        room.t[bounds[m] + counts[m]] = hjd[i] - start
+        counts[m] += 1
+    counts[-1] = hjd.size
     for m in range(counts.size):
-        if counts[m] == 0:
-            continue
-        n += counts[m]
-        n_planes = bitsliced.planes_for(counts[m])
-        for i in range(bounds[m], bounds[m + 1], 4 * UNROLL):
-            for j in range(4):
-                if i + UNROLL * j < bounds[m + 1]:
-                    bitsliced.add_points(phases, steps, weights, i + UNROLL * j, uint32(PHASE_BINS), planes, carry, j)
-                else:
-                    bitsliced.clear(carry, j)
-            bitsliced.add_carries(planes, n_planes, carry)
-        bitsliced.add_function(planes, n_planes, table, float32(1), x, rows)
-        bitsliced.move(planes, n_planes, total, bitsliced.planes_for(n), carry)
-    bitsliced.add_function(total, bitsliced.planes_for(n), table, float32(-1), x, rows)
-    scale = float32(1.0 / n)
-    for l in range(LANES):
-        x[l] *= scale
+        room.planes[m] = bitsliced.planes_for(counts[m])
+        room.likely[m] = bitsliced.likely_group(counts[m], PHASE_BINS)
+    return int(bounds[-1])
+
+
+@jit()
+def entropy_tile(room: Room) -> None:
+    """Write −H of a tile of frequencies, whose first the phases are of, to `room.x`."""
+    bounds, counts, planes, likely, x = room.bounds, room.counts, room.planes, room.likely, room.x
+    steps, phases, offsets = pointer(room.steps), pointer(room.phases), pointer(room.offsets)
+    rows, total, table = pointer(room.rows), pointer(room.total), pointer(room.table)
+    n = counts[MAGNITUDE_BINS]
+    for i in range(bounds[MAGNITUDE_BINS]):
+        store_words(offsets, i * WIDTH, multiples(steps[i]))
+    for first in range(0, LANES, WIDTH):
+        for k in range(max(planes[MAGNITUDE_BINS], REGISTERS)):
+            store_words(total, k * WIDTH, splat_word(uint32(0)))
+        h = splat(float32(0))
+        for m in range(MAGNITUDE_BINS):
+            _histogram(phases, offsets, bounds[m], bounds[m + 1], counts[m], rows, planes[m])
+            h = h + bitsliced.sum_function(rows, planes[m], likely[m], table, float32(1))
+            bitsliced.add_histogram(rows, planes[m], total, planes[MAGNITUDE_BINS])
+        h = h + bitsliced.sum_function(total, planes[MAGNITUDE_BINS], likely[MAGNITUDE_BINS], table, float32(-1))
+        store(x, first, h * splat(float32(1.0 / n)))
+        bitsliced.next_frequencies(phases, steps, bounds[MAGNITUDE_BINS])
+
+
+@jit(forceinline=True)
+def _histogram(
+    phases: CPointer, offsets: CPointer, start: int, end: int, n: int, rows: CPointer, n_planes: int
+) -> None:
+    """Write the histograms, at sixteen frequencies, of the points start … end − 1, of which the first `n` count."""
+    excess = n - (end - start)
+    a, b, c, d = bit(excess, 0), bit(excess, 1), bit(excess, 2), bit(excess, 3)
+    e = f = g = d  # the sign
+    for k in range(REGISTERS, n_planes):
+        store_words(rows, k * WIDTH, d)
+    for i in range(start, end - UNROLL, 2 * UNROLL):
+        a, b, c, x = _add_points(phases, offsets, i, a, b, c)
+        a, b, c, y = _add_points(phases, offsets, i + UNROLL, a, b, c)
+        d, e, f, g = add_carries(d, e, f, g, x, y, rows, n_planes)
+    if (end - start) % (2 * UNROLL):
+        a, b, c, x = _add_points(phases, offsets, end - UNROLL, a, b, c)
+        d, e, f, g = add_carries(d, e, f, g, x, splat_word(uint32(0)), rows, n_planes)
+    store_words(rows, 0, a)
+    store_words(rows, WIDTH, b)
+    store_words(rows, 2 * WIDTH, c)
+    store_words(rows, 3 * WIDTH, d)
+    store_words(rows, 4 * WIDTH, e)
+    store_words(rows, 5 * WIDTH, f)
+    store_words(rows, 6 * WIDTH, g)
+
+
+@jit(forceinline=True)
+def _add_points(
+    phases: CPointer, offsets: CPointer, i: int, a: Words, b: Words, c: Words
+) -> tuple[Words, Words, Words, Words]:
+    """Add the points i … i + 7 to planes 0 to 2; return these and the carry."""
+    return add8(
+        a,
+        b,
+        c,
+        _word(phases, offsets, i),
+        _word(phases, offsets, i + 1),
+        _word(phases, offsets, i + 2),
+        _word(phases, offsets, i + 3),
+        _word(phases, offsets, i + 4),
+        _word(phases, offsets, i + 5),
+        _word(phases, offsets, i + 6),
+        _word(phases, offsets, i + 7),
+    )
+
+
+@jit(forceinline=True)
+def _word(phases: CPointer, offsets: CPointer, i: int) -> Words:
+    """Return the bin of point i at sixteen frequencies."""
+    return one_hot(load_words(offsets, i * WIDTH) + splat_word(phases[i]), uint32(PHASE_BINS))
