@@ -13,7 +13,7 @@ import pyarrow as pa
 from scope_dask.errors import SchemaError, nearest
 
 DMDT_SHAPE = (26, 26)
-ALL_FILTERS = {1: "g", 2: "r", 3: "i"}
+ALL_FILTERS = {1: "g", 2: "r", 3: "i", 4: "u", 5: "z", 6: "y"}  # ZTF has the first three
 
 _ARROW = {
     "list<float64>": pa.list_(pa.float64()),
@@ -148,7 +148,7 @@ SOURCES = Schema(
         Column("field", "int64", "", "ZTF field"),
         Column("ccd", "int64", "", "CCD, 1 to 16", "rc // 4 + 1", "ZTF readout channel rc = 4 (ccd − 1) + quad − 1"),
         Column("quad", "int64", "", "quadrant of the CCD, 1 to 4", "rc % 4 + 1", "as ccd"),
-        Column("filter", "int64", "", "1 g, 2 r, 3 i"),
+        Column("filter", "int64", "", "1 g, 2 r, 3 i; 4 u, 5 z, 6 y where the survey has them"),
     ]
 )
 

@@ -10,10 +10,9 @@ import pandas as pd
 
 from scope_dask import ragged
 from scope_dask.errors import OptionError, SourceError
-from scope_dask.schema import RAW_LIGHTCURVES
+from scope_dask.schema import ALL_FILTERS, RAW_LIGHTCURVES
 
-# The codes of `filter`; 1 to 3 are ZTF's.
-BANDS = {"g": 1, "r": 2, "i": 3, "u": 4, "z": 5, "y": 6}
+BANDS = {name: code for code, name in ALL_FILTERS.items()}
 _IDS_PER_OBJECT = 8
 _LARGEST_OBJECT_ID = np.iinfo(np.int64).max // _IDS_PER_OBJECT - 1
 
