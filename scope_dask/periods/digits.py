@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import int64, uint32, uint64
+from numba import uint32
 from numba.types import CPointer
 
 from scope_dask.compiled import jit
@@ -41,7 +41,7 @@ ROWS = POINTS + CHUNK
 class Schedule(NamedTuple):
     """The additions of a light curve's integers (room for the longest one)."""
 
-    sources: np.ndarray  # (chunks, 2 * GROUPS) uint64: where the words of a chunk's groups are, four a number
+    sources: np.ndarray  # (chunks, 8 * GROUPS) uint16: where the words of a chunk's groups are, times 16
     ends: np.ndarray  # (chunks, 2 * PLACES) int64: number of groups up to the last one added, taken away, of a place
     size: np.ndarray  # (3,) int64: points in a chunk, places of the sums, what the sums are too large by
 
@@ -51,7 +51,7 @@ def new_schedule(longest: int) -> Schedule:
     """Return room for the schedule of up to `longest` integers."""
     chunks = (longest + CHUNK - 1) // CHUNK
     return Schedule(
-        np.empty((chunks, 2 * GROUPS), np.uint64), np.empty((chunks, 2 * PLACES), np.int64), np.zeros(3, np.int64)
+        np.empty((chunks, UNROLL * GROUPS), np.uint16), np.empty((chunks, 2 * PLACES), np.int64), np.zeros(3, np.int64)
     )
 
 
@@ -110,8 +110,8 @@ def _plan_digits(y: np.ndarray, p: int, digit: int, sources: np.ndarray, s: int)
 
 @jit()
 def _append(sources: np.ndarray, s: int, row: int) -> int:
-    """Make a row word number `s`; return the next number. (A load for each would take as long as those of words.)"""
-    sources[s // 4] |= np.uint64(WIDTH * row << 16 * (s % 4))
+    """Make a row word number `s`; return the next number."""
+    sources[s] = WIDTH * row
     return s + 1
 
 
@@ -138,22 +138,17 @@ def _group(
     room: CPointer, sources: CPointer, g: int, a: Words, b: Words, c: Words
 ) -> tuple[Words, Words, Words, Words]:
     """Add the words of group `g` to the registers; return these and the carry."""
-    s, t = sources[2 * g], sources[2 * g + 1]
+    s = UNROLL * g
     return add8(
         a,
         b,
         c,
-        _word(room, s, 0),
-        _word(room, s, 16),
-        _word(room, s, 32),
-        _word(room, s, 48),
-        _word(room, t, 0),
-        _word(room, t, 16),
-        _word(room, t, 32),
-        _word(room, t, 48),
+        load_words(room, sources[s]),
+        load_words(room, sources[s + 1]),
+        load_words(room, sources[s + 2]),
+        load_words(room, sources[s + 3]),
+        load_words(room, sources[s + 4]),
+        load_words(room, sources[s + 5]),
+        load_words(room, sources[s + 6]),
+        load_words(room, sources[s + 7]),
     )
-
-
-@jit(forceinline=True)
-def _word(room: CPointer, sources: CPointer, k: int) -> Words:
-    return load_words(room, int64((sources >> uint64(k)) & uint64(0xFFFF)))
