@@ -21,6 +21,7 @@ from scope_dask.commands._threads import side_by_side
 from scope_dask.formats import common_schema, parts_folder, stream_parts, table_writer, write_table
 from scope_dask.formats.atomic import replacing
 from scope_dask.formats.frames import to_arrow, to_frame
+from scope_dask.formats.parquet import GROUP_BYTES
 
 if TYPE_CHECKING:
     from scope_dask.sources.kowalski import Kowalski
@@ -214,7 +215,8 @@ def write_files(
     """
     before = common_schema(parts, metadata)
     schema = to_arrow(change(to_frame(before.empty_table())), metadata).schema
-    tables = (to_arrow(change(to_frame(table)), metadata).cast(schema) for table in stream_parts(parts, before))
+    gathered = _gathered(stream_parts(parts, before))
+    tables = (to_arrow(change(to_frame(table)), metadata).cast(schema) for table in gathered)
     files: list[Path] = []
     total = 0
     for number, pieces in itertools.groupby(_split(tables, schema, rows), key=lambda piece: piece[0]):
@@ -226,6 +228,18 @@ def write_files(
                 for writer in writers:
                     writer.write(piece)
     return files, total
+
+
+def _gathered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Yield the rows of tables in larger ones: what is done to them costs as much a table as a thousand rows."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(piece.nbytes for piece in waiting) >= GROUP_BYTES:
+            yield pa.concat_tables(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting)
 
 
 def _split(tables: Iterable[pa.Table], schema: pa.Schema, rows: int) -> Iterator[tuple[int, pa.Table]]:

@@ -104,7 +104,7 @@ class Neighbours:
             return np.nan
         if not len(basis):
             return lent.mean()
-        tree = KDTree(donors[np.ix_(usable, basis)])
+        tree = KDTree(donors[np.ix_(usable, basis)], leafsize=32, compact_nodes=False, balanced_tree=False)
         nearest = tree.query(scaled[:, basis], k=range(1, min(self.count, len(lent)) + 1))[1]
         return lent[nearest].mean(axis=1)
 
