@@ -1,162 +1,46 @@
-"""Model artefacts: what a model is fed, its manifest, finding and loading it (once per worker process)."""
+"""Model artefacts: finding models and loading them, once per worker process."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pandas as pd
 
 from scope_dask.errors import ModelError
+from scope_dask.inference.dnn import network_score, read_network
+from scope_dask.inference.manifest import Manifest, manifest_path, read_manifest
+from scope_dask.inference.preparation import Preparation, Score, feature_values, predict
+from scope_dask.inference.xgb import booster_score, load_booster
 from scope_dask.schema import FOURIER
 
-MANIFEST_FORMAT = 1
-ALGORITHMS = ("xgb",)
-_FILE = re.compile(r"(?P<tag>.+)\.(?P<stamp>\d{8}_\d{6})\.json")
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
+__all__ = [
+    "Manifest",
+    "Model",
+    "Models",
+    "Preparation",
+    "feature_values",
+    "load_models",
+    "manifest_path",
+    "predict",
+    "read_checked",
+    "read_manifest",
+    "score_of",
+]
+
+# Of two files with one model the first kind is taken.
+_KINDS = {"json": "xgb", "keras": "dnn", "h5": "dnn"}
+_FILE = re.compile(r"(?P<tag>.+)\.(?P<stamp>\d{8}_\d{6})\.(?P<kind>json|keras|h5)")
 _LOADING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
-class Preparation:
-    """How a model's input is made from the features of a table; fitted once, in training.
-
-    Attributes
-    ----------
-    features : tuple of str
-        Names, in the order the model was trained with.
-    imputation : tuple of float or None
-        Value of each feature where it is missing (NaN or infinite); None: a row without it has no score.
-    scaling : str
-        ``none``, ``min_max`` or ``median_std``.
-    offset, scale : tuple of float
-        The model sees ``(x − offset) / scale``; empty where nothing is scaled.
-    """
-
-    features: tuple[str, ...]
-    imputation: tuple[float | None, ...]
-    scaling: str = "none"
-    offset: tuple[float, ...] = ()
-    scale: tuple[float, ...] = ()
-
-    def incomplete(self, values: np.ndarray) -> np.ndarray:
-        """Tell which rows of `values` (rows, features) lack a feature that is not imputed, as booleans."""
-        needed = [i for i, value in enumerate(self.imputation) if value is None]
-        return np.isnan(values[:, needed]).any(axis=1)
-
-    def apply(self, values: np.ndarray) -> np.ndarray:
-        """Impute and scale `values` (rows, features), float64 with NaN where missing; returns float32.
-
-        Values beyond the range of float32 become its largest ones, as XGBoost computes in float32.
-        """
-        out = values.copy()
-        rows, columns = np.nonzero(np.isnan(out))
-        out[rows, columns] = np.array([np.nan if v is None else v for v in self.imputation])[columns]
-        if self.scale:
-            out = (out - np.array(self.offset)) / np.array(self.scale)
-        return np.clip(out, -_FLOAT32_MAX, _FLOAT32_MAX, out=out).astype(np.float32)
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """What is known of a trained model; stored as ``<tag>.<time>.manifest.json`` beside it.
-
-    Attributes
-    ----------
-    tag, algorithm : str
-        Class that the model recognises, and ``xgb``.
-    preparation : Preparation
-    threshold : float
-        A training label above it was a member of the class.
-    period_suffix : str or None
-        Period algorithm that the periodic features belong to.
-    fourier : str
-        Contents of the Fourier columns: ``raw`` or ``documented``.
-    dataset : str
-        Name of the training set.
-    parameters, counts, metrics, versions : dict
-        Of the training: its options, rows by split and class, results on held-out stars, packages.
-    sha256 : str
-        Of the model file.
-    created : str
-        UTC, ISO 8601.
-    """
-
-    tag: str
-    algorithm: str
-    preparation: Preparation
-    threshold: float
-    period_suffix: str | None
-    fourier: str
-    dataset: str
-    parameters: dict[str, Any]
-    counts: dict[str, Any]
-    metrics: dict[str, Any]
-    versions: dict[str, str]
-    sha256: str
-    created: str
-
-    def to_json(self) -> str:
-        """Return the manifest as JSON; imputation and scaling values stand by the name of their feature."""
-        content = asdict(self)
-        prepared = self.preparation
-        del content["preparation"]
-        content |= {
-            "format": MANIFEST_FORMAT,
-            "features": list(prepared.features),
-            "imputation": dict(zip(prepared.features, prepared.imputation, strict=True)),
-            "scaling": {
-                "method": prepared.scaling,
-                "offset": dict(zip(prepared.features, prepared.offset, strict=False)),
-                "scale": dict(zip(prepared.features, prepared.scale, strict=False)),
-            },
-        }
-        return json.dumps(content, indent=1, allow_nan=False)
-
-    @classmethod
-    def from_json(cls, text: str, where: str) -> Manifest:
-        """Read what `to_json` wrote.
-
-        Raises
-        ------
-        ModelError
-            If the text is not such a manifest, or of a newer format.
-        """
-        try:
-            content = json.loads(text)
-            version = content.pop("format")
-            if version > MANIFEST_FORMAT:
-                raise ModelError(f"{where} has format {version}, this version reads up to {MANIFEST_FORMAT}: update it")
-            names = tuple(content.pop("features"))
-            imputation, scaling = content.pop("imputation"), content.pop("scaling")
-            content["preparation"] = Preparation(
-                features=names,
-                imputation=tuple(imputation[n] for n in names),
-                scaling=scaling["method"],
-                offset=tuple(scaling["offset"][n] for n in names if scaling["offset"]),
-                scale=tuple(scaling["scale"][n] for n in names if scaling["scale"]),
-            )
-            return cls(**content)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            if isinstance(error, ModelError):
-                raise
-            raise ModelError(
-                f"{where} is not a manifest of a model ({type(error).__name__}: {error}): train it again"
-            ) from error
-
-
-@dataclass(frozen=True, slots=True)
 class Model:
-    """A model on disk: where it is and how to feed it. The trees themselves are read where they are used."""
+    """A model on disk: where it is and how to feed it. Trees and weights are read where they are used."""
 
     path: str
     sha256: str
@@ -203,15 +87,26 @@ class Models:
         """Features that any of the models needs, in order of first use."""
         return list(dict.fromkeys(name for m in self.models for name in m.preparation.features))
 
+    @property
+    def dmdt(self) -> bool:
+        """Whether any of the models sees the dmdt histogram."""
+        return any(m.preparation.dmdt for m in self.models)
 
-def load_models(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Models:
-    """Find models and read their manifests; of each class the newest one.
+
+def load_models(
+    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    preparation: Preparation | Mapping[str, Preparation] | None = None,
+) -> Models:
+    """Find models and read their manifests; of each class and algorithm the newest one.
 
     Parameters
     ----------
     path : path or sequence of paths
-        A model file ``<tag>.<YYYYMMDD_HHMMSS>.json``, the folder of a class that holds such files, or a
-        folder of those folders.
+        A model file ``<tag>.<YYYYMMDD_HHMMSS>.json`` (XGBoost), ``.keras`` or ``.h5`` (neural network), the folder
+        of a class that holds such files, or a folder of those folders.
+    preparation : Preparation or mapping of tag to Preparation, optional
+        How models without a manifest, such as those of SCoPe 0.9.5, are fed. Their Fourier features are raw ones;
+        whether they see dmdt (missing ones as zeros) is known from the file.
 
     Returns
     -------
@@ -221,10 +116,11 @@ def load_models(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]])
     Raises
     ------
     ModelError
-        If there is no model, a manifest is missing or broken, or a model file is not the one of its manifest.
+        If there is no model, a manifest is missing or broken, a model file is not the one of its manifest, or a
+        network is of another kind or takes other inputs than its manifest says.
     """
     paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
-    found = [_read(file) for p in paths for file in _model_files(Path(p))]
+    found = [_read(file, preparation) for p in paths for file in _model_files(Path(p))]
     _refuse_duplicates(found)
     if not found:
         raise ModelError("no path of a model was given: name a model file or a folder of models")
@@ -248,55 +144,63 @@ def _refuse_duplicates(models: list[Model]) -> None:
 
 
 def _model_files(path: Path) -> list[Path]:
-    """Return `path` if it is a file, else the newest model of each class in the folder and its subfolders."""
+    """Return `path` if it is a file, else the newest models of each class in the folder and its subfolders."""
     if path.is_file():
         return [path]
     if not path.exists():
         raise ModelError(f"{path} does not exist; expected a model file or a folder of models")
-    newest: dict[tuple[str, Path], tuple[str, Path]] = {}
-    for file in [*path.glob("*.json"), *path.glob("*/*.json")]:
+    newest: dict[tuple[str, str, Path], tuple[str, int, Path]] = {}
+    for file in [*path.glob("*.*"), *path.glob("*/*.*")]:
         match = _FILE.fullmatch(file.name)
         if match:
-            key = (match["tag"], file.parent)
-            newest[key] = max(newest.get(key, ("", file)), (match["stamp"], file))
+            key = (match["tag"], _KINDS[match["kind"]], file.parent)
+            candidate = (match["stamp"], -list(_KINDS).index(match["kind"]), file)
+            newest[key] = max(newest.get(key, candidate), candidate)
     if not newest:
         raise ModelError(
-            f"{path} holds no models; expected files <tag>/<tag>.<YYYYMMDD_HHMMSS>.json in it: "
+            f"{path} holds no models; expected files <tag>/<tag>.<YYYYMMDD_HHMMSS>.json (.keras, .h5) in it: "
             "train some, or name the folder that holds the folders of the classes"
         )
-    return [newest[key][1] for key in sorted(newest)]
+    return [newest[key][2] for key in sorted(newest)]
 
 
-def _read(file: Path) -> Model:
-    manifest = read_manifest(file)
-    read_checked(str(file), manifest.sha256)
+def _read(file: Path, preparation: Preparation | Mapping[str, Preparation] | None) -> Model:
     absolute = str(file.resolve())
-    return Model(absolute, manifest.sha256, manifest.tag, manifest.algorithm, manifest.preparation, manifest.fourier)
+    if preparation is not None and not manifest_path(file).is_file():
+        return _without_manifest(file, absolute, preparation)
+    manifest = read_manifest(file)
+    sha256 = manifest.copies.get(file.suffix, manifest.sha256)
+    content = read_checked(str(file), sha256)
+    if manifest.algorithm == "dnn":
+        _check_inputs(content, manifest.preparation, str(file))
+    return Model(absolute, sha256, manifest.tag, manifest.algorithm, manifest.preparation, manifest.fourier)
 
 
-def manifest_path(model: Path) -> Path:
-    """Return the path of the manifest of a model file."""
-    return model.with_suffix(".manifest.json")
+def _without_manifest(file: Path, absolute: str, preparation: Preparation | Mapping[str, Preparation]) -> Model:
+    match = _FILE.fullmatch(file.name)
+    tag = match["tag"] if match else file.name.split(".")[0]
+    algorithm = _KINDS.get(file.suffix.lstrip("."))
+    if algorithm is None:
+        raise ModelError(f"{file} is no model by its name; expected a file .json, .keras or .h5")
+    if isinstance(preparation, Mapping):
+        if tag not in preparation:
+            raise ModelError(f"{file} has no manifest and the features of {tag!r} were not given: give them")
+        preparation = preparation[tag]
+    content = file.read_bytes()
+    if algorithm == "dnn":
+        sees = bool(read_network(content, str(file)).convolutions)
+        preparation = replace(preparation, dmdt=(preparation.dmdt or "zero") if sees else None)
+        _check_inputs(content, preparation, str(file))
+    return Model(absolute, hashlib.sha256(content).hexdigest(), tag, algorithm, preparation, "raw")
 
 
-def read_manifest(model: Path) -> Manifest:
-    """Read the manifest of a model file.
-
-    Raises
-    ------
-    ModelError
-        If there is none, or it cannot be used.
-    """
-    path = manifest_path(model)
-    if not path.is_file():
-        raise ModelError(
-            f"{model} has no manifest, so the features it was trained with are not known; "
-            f"expected {path.name} beside it: copy it there or train the model again"
-        )
-    manifest = Manifest.from_json(path.read_text(encoding="utf-8"), str(path))
-    if manifest.algorithm not in ALGORITHMS:
-        raise ModelError(f"{path} is of a model of kind {manifest.algorithm!r}; expected {' or '.join(ALGORITHMS)}")
-    return manifest
+def _check_inputs(content: bytes, preparation: Preparation, where: str) -> None:
+    """Check that a network takes what the preparation makes."""
+    network = read_network(content, where)
+    takes = f"{network.n_features} features{' and dmdt' * bool(network.convolutions)}"
+    given = f"{len(preparation.features)} features{' and dmdt' * bool(preparation.dmdt)}"
+    if takes != given:
+        raise ModelError(f"the network {where} takes {takes}, and would be given {given}: name the ones it needs")
 
 
 def read_checked(path: str, sha256: str) -> bytes:
@@ -323,65 +227,15 @@ def read_checked(path: str, sha256: str) -> bytes:
     return content
 
 
-def load_booster(content: bytes) -> Any:
-    """Return the XGBoost model of these bytes, ready to predict with one thread.
-
-    Raises
-    ------
-    ModelError
-        If they are no XGBoost model.
-    """
-    import xgboost
-
-    booster = xgboost.Booster()
-    try:
-        booster.load_model(bytearray(content))
-    except xgboost.core.XGBoostError as error:
-        raise ModelError(f"this is not an XGBoost model: {str(error).splitlines()[-1]}") from error
-    booster.set_param({"nthread": 1})
-    # A booster configures itself at its first prediction: done here, before several threads share it.
-    booster.inplace_predict(np.zeros((1, booster.num_features()), dtype=np.float32))
-    return booster
-
-
 @lru_cache(maxsize=256)
-def _cached_booster(path: str, sha256: str) -> Any:
-    return load_booster(read_checked(path, sha256))
+def _cached_score(path: str, sha256: str, algorithm: str) -> Score:
+    content = read_checked(path, sha256)
+    if algorithm == "xgb":
+        return booster_score(load_booster(content))
+    return network_score(read_network(content, path))
 
 
-def booster_of(model: Model) -> Any:
-    """Return the XGBoost model, read once per process; several threads may predict with it at once."""
+def score_of(model: Model) -> Score:
+    """Return the function that scores with a model, read once per process; several threads may call it at once."""
     with _LOADING:
-        return _cached_booster(model.path, model.sha256)
-
-
-def feature_values(frame: pd.DataFrame, names: Iterable[str]) -> np.ndarray:
-    """Return the features `names` as float64 of shape (rows, features), NaN where missing or infinite."""
-    names = list(names)
-    values = np.empty((len(frame), len(names)), order="F")
-    for k, name in enumerate(names):
-        values[:, k] = frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
-    values[~np.isfinite(values)] = np.nan
-    return values
-
-
-def predict(booster: Any, preparation: Preparation, values: np.ndarray) -> np.ndarray:
-    """Return the probabilities of rows of features.
-
-    Parameters
-    ----------
-    booster : xgboost.Booster
-    preparation : Preparation
-    values : numpy.ndarray, shape (rows, features), float64
-        As `feature_values` gives them, in the order of ``preparation.features``.
-
-    Returns
-    -------
-    numpy.ndarray, shape (rows,), float32
-        NaN where all features are missing, or one that is not imputed.
-    """
-    scores = np.full(len(values), np.nan, dtype=np.float32)
-    usable = ~(np.isnan(values).all(axis=1) | preparation.incomplete(values))
-    if usable.any():  # of no rows XGBoost 3.4 makes an array of shape (0, 0)
-        scores[usable] = booster.inplace_predict(preparation.apply(values[usable]))
-    return scores
+        return _cached_score(model.path, model.sha256, model.algorithm)

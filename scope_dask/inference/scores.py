@@ -9,16 +9,21 @@ import pandas as pd
 
 from scope_dask import tally
 from scope_dask.errors import ModelError, nearest
-from scope_dask.inference.models import Models, booster_of, feature_values, predict
-from scope_dask.schema import Column, Schema, carried, score_schema
+from scope_dask.inference.models import Models, score_of
+from scope_dask.inference.preparation import inputs_of, predict
+from scope_dask.schema import DMDT, Column, Schema, carried, score_schema
 from scope_dask.stage import Stage
+
+_INCOMPLETE = "a feature is missing that is not imputed by the models {}"
+_NO_NUMBER = "features are so large that there is no score of the models {}"
 
 
 class ModelFeatures(Schema):
     """The features that models need; what is missing is told model by model."""
 
     def __init__(self, models: Models) -> None:
-        super().__init__(Column(name, "float64", "", "feature of a model") for name in models.features)
+        features = [Column(name, "float64", "", "feature of a model") for name in models.features]
+        super().__init__([*features, DMDT] if models.dmdt else features)
         self._models = models
 
     def require(self, frame: pd.DataFrame, where: str) -> None:
@@ -32,7 +37,8 @@ class ModelFeatures(Schema):
             If a column is not a number.
         """
         have = [str(c) for c in frame.columns]
-        lacking = {m.tag: [f for f in m.preparation.features if f not in have] for m in self._models}
+        needed = {m.tag: [*m.preparation.features, *[DMDT.name] * bool(m.preparation.dmdt)] for m in self._models}
+        lacking = {tag: [name for name in names if name not in have] for tag, names in needed.items()}
         lacking = {tag: names for tag, names in lacking.items() if names}
         if lacking:
             tag, names = next(iter(lacking.items()))
@@ -51,25 +57,26 @@ def score_partition(partition: pd.DataFrame, models: Models) -> pd.DataFrame:
     """Score every row of a features partition with every model.
 
     A row without any of a model's features gets NaN: the stage that could not compute them has set it aside
-    already. A row that lacks a feature which the model does not impute gets NaN and is set aside here.
+    already. A row that lacks something which the model does not impute, or that the model makes no number of,
+    gets NaN and is set aside here.
     """
     names = models.features
-    values = feature_values(partition, names)
+    inputs = inputs_of(partition, names, models.dmdt)
     position = {name: k for k, name in enumerate(names)}
     scored: dict[str, np.ndarray] = {}
-    unscored: dict[int, list[str]] = {}
+    unscored: dict[str, dict[int, list[str]]] = {}
     for model in models:
-        own = values[:, [position[f] for f in model.preparation.features]]
-        scored[model.column] = predict(booster_of(model), model.preparation, own)
-        given_up = model.preparation.incomplete(own) & ~np.isnan(own).all(axis=1)
+        own = inputs.features(position[f] for f in model.preparation.features)
+        found = scored[model.column] = predict(score_of(model), model.preparation, own)
+        given_up = np.isnan(found) & ~model.preparation.blank(own)
+        incomplete = model.preparation.incomplete(own)
         for row in np.flatnonzero(given_up):
-            unscored.setdefault(int(row), []).append(model.tag)
+            reason = _INCOMPLETE if incomplete[row] else _NO_NUMBER
+            unscored.setdefault(reason, {}).setdefault(int(row), []).append(model.tag)
     out = pd.concat([partition[carried(partition)], pd.DataFrame(scored, index=partition.index)], axis=1)
     ids = partition["_id"].to_numpy() if unscored else np.empty(0, np.int64)
-    reasons = {
-        row: f"a feature is missing that is not imputed by the models {', '.join(t)}" for row, t in unscored.items()
-    }
-    return tally.note(out, set_aside=[(ids[row], reasons[row]) for row in sorted(reasons)])
+    reasons = [(row, reason.format(", ".join(t))) for reason, rows in unscored.items() for row, t in rows.items()]
+    return tally.note(out, set_aside=[(ids[row], reason) for row, reason in sorted(reasons)])
 
 
 def _provides(models: Models) -> Schema:
@@ -111,7 +118,8 @@ def scores(features: Any, models: Models, fourier: Literal["raw", "documented"] 
     Returns
     -------
     dask.dataframe.DataFrame or pandas.DataFrame
-        Identification columns and one float32 column ``<tag>_xgb`` per model: the probability, not rounded.
+        Identification columns and one float32 column ``<tag>_xgb`` or ``<tag>_dnn`` per model: the probability,
+        not rounded.
 
     Raises
     ------

@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 
 from scope_dask.errors import SchemaError, SourceError, UsageError, nearest
-from scope_dask.inference.models import Preparation, feature_values
-from scope_dask.schema import FOURIER, SOURCES, STATISTICS, Column, Schema
-from scope_dask.training.options import TrainingOptions
+from scope_dask.inference.preparation import Inputs, Preparation, inputs_of
+from scope_dask.schema import DMDT, FOURIER, SOURCES, STATISTICS, Column, Schema
+from scope_dask.training.imputation import stand_in
+from scope_dask.training.options import ModelOptions
 
 PARTS = ("train", "val", "test")
 
@@ -188,9 +189,7 @@ def _shuffled_groups(groups: np.ndarray, random_state: int) -> tuple[np.ndarray,
     return codes, place
 
 
-def split(
-    groups: np.ndarray, y: np.ndarray, options: TrainingOptions, what: str = "the class"
-) -> dict[str, np.ndarray]:
+def split(groups: np.ndarray, y: np.ndarray, options: ModelOptions, what: str = "the class") -> dict[str, np.ndarray]:
     """Split rows into training, validation and test: stratified, and no star in two of them.
 
     A star is a member of the class if one of its rows is. The assignment depends on the names of the stars
@@ -202,7 +201,7 @@ def split(
         Star of each row.
     y : numpy.ndarray, shape (rows,)
         1 for members, 0 for others.
-    options : TrainingOptions
+    options : ModelOptions
     what : str
         Name of the class, for the error.
 
@@ -261,7 +260,7 @@ def folds(groups: np.ndarray, labels: np.ndarray, n_folds: int, random_state: in
     return fold[codes]
 
 
-def fit_preparation(values: np.ndarray, names: tuple[str, ...], options: TrainingOptions) -> Preparation:
+def fit_preparation(values: np.ndarray, names: tuple[str, ...], options: ModelOptions) -> Preparation:
     """Fit imputation and scaling values on training rows.
 
     Parameters
@@ -269,7 +268,7 @@ def fit_preparation(values: np.ndarray, names: tuple[str, ...], options: Trainin
     values : numpy.ndarray, shape (rows, features), float64
         NaN where missing.
     names : tuple of str
-    options : TrainingOptions
+    options : ModelOptions
 
     Raises
     ------
@@ -284,20 +283,20 @@ def fit_preparation(values: np.ndarray, names: tuple[str, ...], options: Trainin
         known = values[~np.isnan(values[:, k]), k]
         if not len(known) and strategy != "zero":
             raise UsageError(f"the feature {name} has no value in any training row: leave it out of the features")
-        imputation.append(_imputed(known, strategy))
+        imputation.append(stand_in(known, strategy))
         if options.scaling != "none":
             low, width = _scaled(known, options.scaling) if len(known) else (0.0, 0.0)
             offset.append(low)
             scale.append(width or 1.0)
-    return Preparation(names, tuple(imputation), options.scaling, tuple(offset), tuple(scale))
-
-
-def _imputed(known: np.ndarray, strategy: str) -> float | None:
-    if strategy == "none":
-        return None
-    if strategy == "zero":
-        return 0.0
-    return float(np.median(known) if strategy == "median" else np.mean(known))
+    return Preparation(
+        names,
+        tuple(imputation),
+        options.scaling,
+        tuple(offset),
+        tuple(scale),
+        options.dmdt_imputation,
+        options.float_bits,
+    )
 
 
 def _scaled(known: np.ndarray, scaling: str) -> tuple[float, float]:
@@ -316,7 +315,8 @@ class TrainingSet:
         Row of the features table that each row was.
     names : tuple of str
         Of the features.
-    values : numpy.ndarray, shape (rows, features), float64
+    inputs : Inputs
+        The features and, where the model sees them, the dmdt histograms.
     groups : numpy.ndarray
         Star of each row.
     targets : pandas.DataFrame
@@ -325,19 +325,21 @@ class TrainingSet:
 
     position: np.ndarray
     names: tuple[str, ...]
-    values: np.ndarray
+    inputs: Inputs
     groups: np.ndarray
     targets: pd.DataFrame
 
-    def usable(self, tag: str, options: TrainingOptions) -> np.ndarray:
-        """Return the rows with a label of the class, a feature, and every feature that is not imputed."""
-        needed = [options.imputation_of.get(n, options.imputation) == "none" for n in self.names]
-        missing = np.isnan(self.values)
-        unusable = missing.all(axis=1) | missing[:, needed].any(axis=1)
+    def usable(self, tag: str, options: ModelOptions) -> np.ndarray:
+        """Return the rows with a label of the class, a feature, and everything that is not imputed."""
+        strategies = [options.imputation_of.get(n, options.imputation) for n in self.names]
+        like = Preparation(
+            self.names, tuple(None if s == "none" else 0.0 for s in strategies), dmdt=options.dmdt_imputation
+        )
+        unusable = like.blank(self.inputs) | like.incomplete(self.inputs)
         return np.flatnonzero(self.targets[tag].notna().to_numpy() & ~unusable)
 
 
-def assemble(features: pd.DataFrame, labels: Any, options: TrainingOptions, groups: Any = None) -> TrainingSet:
+def assemble(features: pd.DataFrame, labels: Any, options: ModelOptions, groups: Any = None) -> TrainingSet:
     """Match features, labels and stars, and sort by ``_id``: nothing depends on the order they came in.
 
     Raises
@@ -346,10 +348,37 @@ def assemble(features: pd.DataFrame, labels: Any, options: TrainingOptions, grou
         If columns are missing, an ``_id`` is there twice, or labels do not match.
     """
     ids = unique_ids(features, "the training table")
-    names = tuple(options.features or feature_names(features.columns, options.period_suffix))
-    Schema(Column(n, "float64") for n in names).require(features, "training")
+    names: tuple[str, ...] = ()
+    if options.sees_features:
+        names = tuple(options.features or feature_names(features.columns, options.period_suffix))
+    sees_dmdt = options.dmdt_imputation is not None
+    needed = [*(Column(n, "float64") for n in names), *[DMDT] * sees_dmdt]
+    Schema(needed).require(features, "training")
     found = targets(aligned(labels, features), options.threshold)
     keys = group_keys(ids, groups)
     order = np.argsort(ids)
-    values = feature_values(features, names)[order]
-    return TrainingSet(order, names, values, keys[order], found.iloc[order].reset_index(drop=True))
+    inputs = inputs_of(features, names, sees_dmdt).take(order)
+    return TrainingSet(order, names, inputs, keys[order], found.iloc[order].reset_index(drop=True))
+
+
+def thinned(rows: np.ndarray, y: np.ndarray, options: ModelOptions) -> np.ndarray:
+    """Return the rows that stay when the larger of members and others is thinned to `balance` times the smaller.
+
+    Parameters
+    ----------
+    rows : numpy.ndarray of int64
+    y : numpy.ndarray, shape (rows,)
+        1 for members, 0 for others, of these rows.
+    options : ModelOptions
+
+    Returns
+    -------
+    numpy.ndarray of int64
+        In the order in which they came.
+    """
+    if options.balance is None:
+        return rows
+    kinds = sorted((np.flatnonzero(y > 0), np.flatnonzero(y <= 0)), key=len)
+    most = min(len(kinds[1]), math.floor(options.balance * len(kinds[0]) + 1e-9))
+    kept = np.random.default_rng(options.random_state).choice(kinds[1], most, replace=False)
+    return rows[np.sort(np.concatenate([kinds[0], kept]))]

@@ -21,7 +21,7 @@ from dask.tokenize import tokenize
 
 from scope_dask import tally
 from scope_dask.errors import ModelError, SchemaError
-from scope_dask.inference.models import Manifest, Models, booster_of, load_models, read_manifest
+from scope_dask.inference.models import Manifest, Models, load_models, read_manifest, score_of
 from scope_dask.inference.scores import SCORES, score_partition, scores
 from scope_dask.schema import feature_schema
 from scope_dask.training.xgb import TrainedModel, TrainingOptions, save_models, train_all
@@ -164,7 +164,7 @@ def test_building_the_graph_reads_no_rows(models: Models) -> None:
 def _cache_size() -> int:
     from scope_dask.inference import models as module
 
-    return int(module._cached_booster.cache_info().currsize)
+    return int(module._cached_score.cache_info().currsize)
 
 
 def test_missing_features_are_told_before_anything_runs(models: Models) -> None:
@@ -204,7 +204,7 @@ def test_threads_share_one_booster(models: Models) -> None:
     parts = [frame.iloc[i : i + 200] for i in range(0, 4000, 200)] * 5
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda part: score_partition(part, models), parts))
-        boosters = set(map(id, pool.map(booster_of, [models.models[0]] * 20)))
+        boosters = set(map(id, pool.map(score_of, [models.models[0]] * 20)))
     assert len(boosters) == 1
     for part, out in zip(parts, found, strict=True):
         np.testing.assert_array_equal(out["vnv_xgb"], expected.loc[part.index, "vnv_xgb"])
@@ -239,8 +239,8 @@ def test_manifest_round_trip(folder: Path, trained: dict[str, TrainedModel]) -> 
         ),
         (lambda m: m.with_suffix(".manifest.json").write_text("{"), "is not a manifest of a model"),
         (lambda m: _change(m, features=["skew", "n"]), "is not a manifest of a model .*KeyError"),
-        (lambda m: _change(m, algorithm="dnn"), "of a model of kind 'dnn'; expected xgb"),
-        (lambda m: _change(m, format=99), "has format 99, this version reads up to 1"),
+        (lambda m: _change(m, algorithm="knn"), "of a model of kind 'knn'; expected xgb or dnn"),
+        (lambda m: _change(m, format=99), "has format 99, this version reads up to 2"),
         (
             lambda m: m.write_bytes(m.read_bytes()[:-100]),
             "is not the one of its manifest .*damaged or was replaced",

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scope_dask.errors import OptionError, SchemaError, SourceError, UsageError
-from scope_dask.inference.models import load_booster
+from scope_dask.inference.xgb import load_booster
 from scope_dask.schema import feature_schema
 from scope_dask.training.dataset import (
     aligned,
