@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
+import subprocess
 import sys
+import textwrap
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -101,6 +104,38 @@ def test_a_pixel_larger_than_the_budget_is_cut_inside_its_row_group(tmp_path: Pa
         points = sum(len(ragged.split(part[c])[0]) for c in ("hjd", "mag", "magerr", "catflags"))
         assert 0 < points * 4 < bound
     pd.testing.assert_frame_equal(by_id(frame), archive(table))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux to tell the peak of memory")
+def test_memory_of_a_slice_of_a_pixel_in_one_row_group(tmp_path: Path) -> None:
+    rows, points = 8000, 1000
+    offsets = pa.array(np.arange(rows + 1, dtype=np.int32) * points)
+    types = {"hmjd": np.float64, "mag": np.float32, "magerr": np.float32, "clrcoeff": np.float32, "catflags": np.int32}
+    lists = [pa.ListArray.from_arrays(offsets, pa.array(np.arange(rows * points, dtype=t))) for t in types.values()]
+    table = light_curves([1] * rows, width=0.1).drop_columns(LISTS)
+    table = table.append_column("lightcurve", pa.StructArray.from_arrays(lists, names=list(types)))
+    plain = {"compression": None, "use_dictionary": False, "write_statistics": False, "row_group_size": rows}
+    root = hats_catalog(tmp_path / "lc", table, (1,), SKY, **plain)
+    program = """
+        import re, sys
+        from pathlib import Path
+        from scope_dask.sources.hats import read_hats
+        frame = read_hats(sys.argv[1], partition_bytes="10 MiB")
+        peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) >> 10
+        before = peak()
+        rows = len(frame.partitions[frame.npartitions // 2].compute(scheduler="synchronous"))
+        print(frame.npartitions, rows, peak() - before, frame.expr._name)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program), str(root)]
+    told = [
+        subprocess.check_output(command, text=True, env={**os.environ, "PYTHONHASHSEED": seed}).split()
+        for seed in ("1", "2")
+    ]
+    count, found, grown = map(int, told[0][:3])
+    assert count == 16
+    assert found == 500
+    assert grown < 100  # MiB, of the pixel's 190: the slice, its pieces, page buffers, first use of dask
+    assert told[0][3] == told[1][3], "the table has the same name in every process: runs can be resumed"
 
 
 def blank_all_but(root: Path, keep: int) -> list[Path]:

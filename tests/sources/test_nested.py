@@ -184,3 +184,21 @@ def test_a_lazy_table_of_a_catalogue(lsdb: Any) -> None:
     wanted = FEATURES(LIGHTCURVES(frame))
     found = sd.features(sd.lightcurves(lazy, min_n_lc_points=20), OPTIONS).compute()
     compare(found.sort_values("_id", ignore_index=True), wanted)
+
+
+@OF_LSDB
+def test_a_catalogue_of_ztf_after_its_position_is_renamed(lsdb: Any) -> None:
+    names = ["hmjd", "mag", "magerr", "clrcoeff", "catflags"]
+    table = irsa_table([60] * 5, positions=pa.float64())
+    frame = table.drop_columns(names).to_pandas().assign(objra=np.linspace(10.0, 50.0, 5), objdec=30.0)
+    nest = pa.StructArray.from_arrays([table[name].combine_chunks() for name in names], names=names)
+    frame["lightcurve"] = pd.Series(pd.arrays.ArrowExtensionArray(nest))
+    catalog = lsdb.from_dataframe(
+        nested_pandas.NestedFrame(frame), ra_column="objra", dec_column="objdec", lowest_order=2, margin_threshold=None
+    ).rename({"objra": "ra", "objdec": "dec"})
+    take = functools.partial(from_nested, layout=with_columns(ZTF, {"ra": "ra", "dec": "dec"}, ZTF.time_offset))
+    found = map_catalog(catalog, take, LIGHTCURVES)
+    wanted = LIGHTCURVES(from_nested(frame, ZTF))
+    compare(computed(found, wanted), wanted)
+    near = found.cone_search(20.0, 30.0, 1.0).compute(progress_bar=False)
+    assert near["_id"].tolist() == [frame["objectid"][1]]
