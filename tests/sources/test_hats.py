@@ -289,3 +289,19 @@ def test_over_http_without_listings(tmp_path: Path, archive: Any, server: Any, c
     pd.testing.assert_frame_equal(found, archive(table, cone=cone))
     opened = {path for path in asked if "Npix" in path}
     assert 0 < len(opened) < len(list((tmp_path / "lc" / "dataset").rglob("Npix*")))
+
+
+def test_pixels_that_are_folders_of_files(tmp_path: Path, archive: Any) -> None:
+    table = light_curves([4] * 60)
+    root = hats_catalog(tmp_path / "lc", nest(table), (4, 5), SKY)
+    for file in list((root / "dataset").rglob("Npix*")):
+        rows = pq.read_table(file, partitioning=None)
+        file.unlink()
+        file.with_suffix("").mkdir()
+        half = len(rows) // 2
+        pq.write_table(rows.slice(0, half), file.with_suffix("") / "0.parquet")
+        pq.write_table(rows.slice(half), file.with_suffix("") / "1.parquet")
+    for name in ("hats.properties", "properties"):
+        with (root / name).open("a") as properties:
+            properties.write("hats_npix_suffix=/\n")
+    pd.testing.assert_frame_equal(by_id(read_hats(str(root))), archive(table))
