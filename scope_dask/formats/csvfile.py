@@ -76,7 +76,7 @@ def _read(path: Path, skip: int, types: dict[str, pa.DataType], columns: Sequenc
         quoted_strings_can_be_null=False,
         null_values=["", "nan", "NaN", "NA", "<NA>", "None", "null", "NULL", "N/A", "n/a", "-nan"],
     )
-    parse = pa_csv.ParseOptions(newlines_in_values=False)
+    parse = pa_csv.ParseOptions(newlines_in_values=True)
     # A row with dmdt has 10 kB: the default block of 1 MiB is enough, but a longer row must fit as well.
     table = pa_csv.read_csv(path, pa_csv.ReadOptions(skip_rows=skip, block_size=16 << 20), parse, convert)
     return table.drop_columns([""]) if "" in table.column_names else table  # the index that pandas writes

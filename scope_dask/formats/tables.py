@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,19 +13,12 @@ import pandas as pd
 import pyarrow as pa
 
 from scope_dask.errors import OptionError, SourceError
-from scope_dask.formats import csvfile, hdf5, parquet
+from scope_dask.formats import parquet
 from scope_dask.formats.atomic import replacing
 from scope_dask.formats.frames import to_arrow, to_frame
 
 FORMATS = (".csv", ".h5", ".parquet")
-_MODULES: dict[str, Any] = {
-    ".csv": csvfile,
-    ".h5": hdf5,
-    ".hdf5": hdf5,
-    ".hdf": hdf5,
-    ".parquet": parquet,
-    ".pq": parquet,
-}
+_NAMES = {".csv": "csvfile", ".h5": "hdf5", ".hdf5": "hdf5", ".hdf": "hdf5", ".parquet": "parquet", ".pq": "parquet"}
 
 
 def suffix_of(path: str | os.PathLike[str]) -> str:
@@ -36,9 +30,14 @@ def suffix_of(path: str | os.PathLike[str]) -> str:
         If it is another.
     """
     suffix = Path(path).suffix.lower()
-    if suffix not in _MODULES:
+    if suffix not in _NAMES:
         raise OptionError(f"{path} is of no known format: expected a name that ends in {', '.join(FORMATS)}")
     return suffix
+
+
+def _module(path: str | os.PathLike[str]) -> Any:
+    """Return the module of a file's format; PyTables is loaded for HDF5 only."""
+    return importlib.import_module(f"scope_dask.formats.{_NAMES[suffix_of(path)]}")
 
 
 def read_table(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -68,7 +67,7 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str] | None = Non
     path = Path(path)
     if not path.exists():
         raise SourceError(f"{path} does not exist; expected a file that ends in {', '.join(FORMATS)}")
-    module = parquet if path.is_dir() else _MODULES[suffix_of(path)]
+    module = parquet if path.is_dir() else _module(path)
     table = module.read(path, columns)
     return to_frame(table if columns is None else table.select(list(columns)))
 
@@ -96,7 +95,7 @@ def table_writer(path: str | os.PathLike[str], schema: pa.Schema) -> Iterator[An
     SourceError
         If the file cannot be written.
     """
-    module = _MODULES[suffix_of(path)]
+    module = _module(path)
     try:
         with replacing(path) as temporary:
             writer = module.Writer(temporary, schema)

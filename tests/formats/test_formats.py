@@ -49,7 +49,7 @@ def table(rows: int = 5, seed: int = 1) -> pd.DataFrame:
             "vnv_xgb": rng.uniform(0, 1, rows).astype(np.float32),
             "AllWISE___id": pd.arrays.IntegerArray(LARGE + 4 * np.arange(rows), missing),
             "PS1_DR1___id": pd.arrays.IntegerArray(-np.arange(rows), np.zeros(rows, bool)),
-            "obj_id": pd.Series(["007", "a,b \"c\" #1", None, "", "NA"][:rows] + ["é"] * (rows - 5), dtype=TEXT),
+            "obj_id": pd.Series(["007", "a,b \"c\" #1\nd", None, "", "NA"][:rows] + ["é"] * (rows - 5), dtype=TEXT),
             "dateobs": pd.Series(["2023-05-21"] * rows, dtype=TEXT),
             "periodic": np.arange(rows) % 2 == 0,
             "hjd": pd.Series(pd.arrays.ArrowExtensionArray(pa.array([[float(i)] * i for i in range(rows)]))),
