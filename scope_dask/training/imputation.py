@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from scope_dask.errors import OptionError, nearest
-from scope_dask.inference.models import feature_values
+from scope_dask.inference.preparation import feature_values
 from scope_dask.schema import Column, Schema
 from scope_dask.training.neighbours import DONORS, NEIGHBOURS, Neighbours
 
