@@ -3,47 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import signal
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from scope_dask._version import __version__
-
-EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
-
-
-@contextlib.contextmanager
-def one_sentence() -> Iterator[None]:
-    """Turn the errors of the library into one sentence and an exit code: 2 for usage, 1 for a failed run."""
-    from scope_dask.errors import ScopeDaskError, UsageError
-
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        yield
-    except KeyboardInterrupt:
-        click.echo("interrupted: what was finished is kept, the same command goes on from there", err=True)
-        sys.exit(EXIT_INTERRUPTED)
-    except ScopeDaskError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED)
-
-
-def _interrupt(signum: int, frame: Any) -> None:
-    raise KeyboardInterrupt
-
-
-def show_log() -> None:
-    """Show what the library reports, as plain lines on standard error."""
-    logger = logging.getLogger("scope_dask")
-    if not logger.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+from scope_dask.commands._endings import EXIT_FAILED, one_sentence, show_log
+from scope_dask.commands.cluster import COMMANDS
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -75,8 +42,14 @@ def plan(config: str, out: str | None) -> None:
 @_CONFIG
 @_OUT
 @click.option("--overwrite", is_flag=True, help="Delete an earlier run in the output folder first.")
-@click.option("--scheduler", metavar="tcp://…", help="Address of a running Dask scheduler; default: a local cluster.")
-def run(config: str, out: str | None, overwrite: bool, scheduler: str | None) -> None:
+@click.option(
+    "--cluster",
+    "--scheduler",
+    metavar="NAME|PROFILE|tcp://…",
+    help="A launched cluster, a profile to launch one of for this run, or the address of a Dask scheduler; "
+    "default: workers on this machine.",
+)
+def run(config: str, out: str | None, overwrite: bool, cluster: str | None) -> None:
     """Run a pipeline, or go on with an interrupted run of it."""
     with one_sentence():
         pipeline = _pipeline(config, out)
@@ -84,10 +57,10 @@ def run(config: str, out: str | None, overwrite: bool, scheduler: str | None) ->
         click.echo(str(pipeline.plan()))
         with contextlib.ExitStack() as stack:
             client = None
-            if scheduler:
-                from distributed import Client
+            if cluster:
+                from scope_dask.cluster.connect import client_of
 
-                client = stack.enter_context(Client(scheduler))
+                client = stack.enter_context(client_of(cluster))
                 click.echo(f"dashboard: {client.dashboard_link}")
             summary = pipeline.run(client, overwrite=overwrite)
         click.echo(str(summary))
@@ -113,3 +86,7 @@ def versions() -> None:
     from scope_dask.diagnostics import show_versions
 
     show_versions()
+
+
+for _command in COMMANDS:
+    scope.add_command(_command)

@@ -1,0 +1,116 @@
+"""Clients of clusters that are named, described by a profile, or given by an address."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from distributed import Client
+
+from scope_dask.cluster.folder import ClusterFolder, running_cluster
+from scope_dask.cluster.keys import key_paths
+from scope_dask.cluster.launch import launch, stop
+from scope_dask.cluster.profile import find_profile, load_profile
+from scope_dask.errors import RunError, SourceError, UsageError
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 2.0
+
+
+@contextlib.contextmanager
+def client_of(cluster: str) -> Iterator[Client]:
+    """Yield a client of a cluster for the time of the block.
+
+    Parameters
+    ----------
+    cluster : str
+        The name of a launched cluster; a profile, of which a cluster is launched and stopped again; or an address such
+        as ``tcp://127.0.0.1:8786``.
+
+    Raises
+    ------
+    UsageError
+        If there is none.
+    RunError
+        If it does not answer.
+    """
+    if "://" in cluster:
+        with _connected(cluster) as client:
+            yield client
+        return
+    with _folder_of(cluster) as folder, client_of_folder(folder) as client, _told(folder):
+        yield client
+
+
+@contextlib.contextmanager
+def client_of_folder(folder: ClusterFolder) -> Iterator[Client]:
+    """Yield a client of a cluster that runs."""
+    state = folder.state
+    if state is None:
+        raise RunError(f"the cluster {folder.name!r} has stopped")
+    keys = folder.path / "tls"
+    with _connected(state.address, security=key_paths(keys) if keys.is_dir() else None) as client:
+        yield client
+
+
+@contextlib.contextmanager
+def _connected(address: str, **options: object) -> Iterator[Client]:
+    try:
+        client = Client(address, **options)
+    except (OSError, ValueError) as error:
+        raise RunError(f"the scheduler at {address} does not answer: {error}") from None
+    with client:
+        yield client
+
+
+@contextlib.contextmanager
+def _folder_of(cluster: str) -> Iterator[ClusterFolder]:
+    """Yield the cluster of a name, or one launched from a profile for the time of the block."""
+    if Path(cluster).name == cluster:
+        folder = ClusterFolder(cluster)
+        if folder.alive:
+            yield folder
+            return
+        try:
+            find_profile(cluster)
+        except SourceError as error:
+            try:
+                running_cluster(cluster)
+            except UsageError as missing:
+                raise UsageError(f"{missing}; and {error}") from None
+    name = f"{Path(cluster).stem}-{os.getpid()}"
+    folder = launch(load_profile(cluster), name)
+    try:
+        yield folder
+    finally:
+        with contextlib.suppress(UsageError):  # it has stopped by itself
+            stop(name)
+
+
+@contextlib.contextmanager
+def _told(folder: ClusterFolder) -> Iterator[None]:
+    """Log what the cluster waits for, as it changes."""
+    ended = threading.Event()
+    watch = threading.Thread(target=_watch, args=(folder, ended), daemon=True)
+    watch.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watch.join()
+
+
+def _watch(folder: ClusterFolder, ended: threading.Event) -> None:
+    said = before = ""
+    while not ended.wait(LOOK_SECONDS):
+        state = folder.state if folder.alive else None
+        now = "the scheduler has ended" if state is None else state.waiting.partition("; next try")[0]
+        if now and now == before and now != said:  # for two looks: not what passes by itself
+            logger.info("cluster %s: %s", folder.name, now)
+            said = now
+        before = now

@@ -1,0 +1,117 @@
+"""Launching clusters that outlive the terminal, and stopping them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from scope_dask.cluster.folder import FOLDER_VARIABLE, ClusterFolder, State, Wanted, clusters_folder
+from scope_dask.cluster.jobs import job_name
+from scope_dask.cluster.profile import ClusterProfile
+from scope_dask.cluster.queue import cancel, first_line, queued
+from scope_dask.errors import RunError, UsageError
+
+START_SECONDS = 60.0
+STOP_SECONDS = 60.0
+
+
+def launch(profile: ClusterProfile, name: str, wanted: Wanted | None = None) -> ClusterFolder:
+    """Start a cluster and return when its scheduler runs (its jobs may still wait in the queue).
+
+    Parameters
+    ----------
+    profile : ClusterProfile
+    name : str
+        By which it is found again.
+    wanted : Wanted, optional
+        Number of jobs; by default the profile's.
+
+    Raises
+    ------
+    UsageError
+        If a cluster of that name runs already.
+    RunError
+        If the scheduler does not start.
+    """
+    folder = ClusterFolder(name)
+    if folder.alive:
+        raise UsageError(f"a cluster {name!r} is running already: stop it, scale it, or launch under another --name")
+    if folder.state is not None:  # its keeper was killed: nothing of it shall stay
+        _clear(folder)
+    folder.make(profile, wanted or Wanted(profile.jobs, profile.jobs))
+    with folder.keeper_log.open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "scope_dask.cluster.keeper", name],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env=os.environ | {FOLDER_VARIABLE: str(clusters_folder())},
+        )
+    started = _until(lambda: folder.state is not None or process.poll() is not None, START_SECONDS)
+    if not started or process.poll() is not None:
+        process.kill()
+        process.wait()
+        folder.forget()
+        lines = folder.keeper_log.read_text(errors="replace").strip().splitlines()
+        raise RunError(f"the scheduler of {name!r} did not start: {lines[-1] if lines else 'it said nothing'}")
+    return folder
+
+
+def stop(name: str) -> list[str]:
+    """Stop a cluster, or clean up after one whose keeper was killed; return the ids of jobs that had to be cancelled.
+
+    Raises
+    ------
+    UsageError
+        If there is no such cluster.
+    RunError
+        If it does not stop.
+    """
+    folder = ClusterFolder(name)
+    state = folder.state
+    if state is None:
+        raise UsageError(f"there is no cluster {name!r} to stop")
+    if folder.alive:
+        folder.want(Wanted(0, 0, stop=True))
+        if not _until(lambda: not folder.alive, STOP_SECONDS):
+            _end(state)
+        return []
+    return _clear(folder)
+
+
+def _end(state: State) -> None:
+    if state.host != socket.gethostname():
+        raise RunError(f"the scheduler does not stop: end process {state.pid} on {state.host}")
+    os.kill(state.pid, signal.SIGKILL)
+
+
+def _clear(folder: ClusterFolder) -> list[str]:
+    """Cancel what is left of a cluster whose keeper was killed, and remove its keys."""
+    left = []
+    if folder.profile.system == "slurm":
+        left = list(queued(job_name(folder.name)))
+        cancel(left)
+    folder.forget()
+    return left
+
+
+def _until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Wait for a condition; return whether it came true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def last_line(folder: ClusterFolder) -> str:
+    """Return the last line of the keeper's log."""
+    lines = folder.keeper_log.read_text(errors="replace").strip().splitlines()
+    return first_line(lines[-1]) if lines else ""
