@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -321,9 +322,16 @@ class _Upload:
             held = set().union(*(groups_of(entry) for entry in same))
             row.groups = sorted(wanted - held)
             if not row.groups:
-                own = [entry["id"] for entry in same if entry["id"] not in source.before]
-                row.id = int(own[0] if own else same[0]["id"])
+                own = [entry for entry in same if self._is_ours(entry, row, source)]
+                row.id = int((own or same)[0]["id"])
                 row.status = POSTED if own else THERE
+
+    def _is_ours(self, entry: dict[str, Any], row: _Row, source: _Source) -> bool:
+        """Whether a classification of the class of a row is what this upload posted."""
+        if entry["id"] in source.before or entry["probability"] is None:
+            return False
+        same = math.isclose(entry["probability"], row.probability, rel_tol=1e-6, abs_tol=1e-12)
+        return same and (entry["origin"], entry["ml"]) == (self.options.origin, self.options.ml)
 
     def _doubt(self, rows: list[_Row]) -> None:
         for row in rows:
@@ -345,12 +353,11 @@ class _Upload:
 
     def _drop_copies(self, source: _Source, row: _Row) -> None:
         """Delete the classifications that are the same as the one posted, but for their id."""
-        there = [entry for entry in self._there(source) or () if row.is_of(entry)]
-        own = next((entry for entry in there if entry["id"] == row.id), None)
-        keys = ("author_id", "origin", "ml", "probability")
-        for entry in there:
-            new = entry["id"] not in source.before and entry is not own
-            if own is not None and new and all(entry.get(key) == own.get(key) for key in keys):
+        there = self._there(source) or ()
+        ours = [entry for entry in there if row.is_of(entry) and self._is_ours(entry, row, source)]
+        own = next((entry for entry in ours if entry["id"] == row.id), None)
+        for entry in ours:
+            if own is not None and entry is not own and entry.get("author_id") == own.get("author_id"):
                 logger.info("%s %s was there twice: one is deleted", source.obj_id, row.classification)
                 delete_classification(self.fritz, entry)
 
