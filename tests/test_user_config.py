@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-import warnings
 from pathlib import Path
 
 import pytest
@@ -230,21 +229,17 @@ def test_training_options_of_a_phenomenological_class(folder, tag) -> None:
 
 def test_every_class_of_the_default_file_has_training_options(folder) -> None:
     config = read(defaults())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of imputation by regression
-        for tag in defaults()["training"]["classes"]:
-            assert training_options(config, tag).features is not None
+    for tag in defaults()["training"]["classes"]:
+        assert training_options(config, tag).features is not None
 
 
-def test_imputation_by_regression_is_replaced_with_a_warning(folder) -> None:
-    config = read(defaults())
-    with pytest.warns(UserWarning, match=r"regression is not available; the median is taken for AllWISE__w1mpro, "):
-        options = training_options(config, "agn")
+def test_imputation_strategies_of_the_default_file(folder) -> None:
+    options = training_options(read(defaults()), "agn")
     assert options.features is not None
     assert len(options.features) == 61
     assert options.imputation_of["n_ztf_alerts"] == "zero"
     assert options.imputation_of["AllWISE__w1sigmpro"] == "median"
-    assert options.imputation_of["AllWISE__w1mpro"] == "median"
+    assert options.imputation_of["AllWISE__w1mpro"] == "regress"
     assert options.imputation_of["period_ELS_ECE_EAOV"] == "none"
 
 

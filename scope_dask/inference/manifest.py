@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scope_dask.errors import ModelError
 from scope_dask.inference.preparation import Preparation
+
+if TYPE_CHECKING:
+    from scope_dask.training.neighbours import Neighbours
 
 MANIFEST_FORMAT = 2
 ALGORITHMS = ("xgb", "dnn")
@@ -72,6 +75,7 @@ class Manifest:
                 "float_bits": prepared.float_bits,
             },
             "dmdt": prepared.dmdt,
+            "neighbours": prepared.neighbours and prepared.neighbours.to_mapping(),
         }
         return json.dumps(content, indent=1, allow_nan=False)
 
@@ -99,6 +103,7 @@ class Manifest:
                 scale=tuple(scaling["scale"][n] for n in names if scaling["scale"]),
                 dmdt=content.pop("dmdt", None),  # of the formats from 2 on, like float_bits and copies
                 float_bits=scaling.get("float_bits", 32),
+                neighbours=_neighbours(content.pop("neighbours", None)),
             )
             return cls(**content)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -107,6 +112,14 @@ class Manifest:
             raise ModelError(
                 f"{where} is not a manifest of a model ({type(error).__name__}: {error}): train it again"
             ) from error
+
+
+def _neighbours(content: dict[str, Any] | None) -> Neighbours | None:
+    if content is None:
+        return None
+    from scope_dask.training.neighbours import Neighbours
+
+    return Neighbours.from_mapping(content)
 
 
 def manifest_path(model: Path) -> Path:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from scope_dask.schema import DMDT, DMDT_SHAPE
+
+if TYPE_CHECKING:
+    from scope_dask.training.neighbours import Neighbours
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -66,6 +70,8 @@ class Preparation:
         does not see it.
     float_bits : int
         64, 32 or 16: what the model sees is rounded to floats of so many bits, and computed with in 32.
+    neighbours : Neighbours or None
+        Similar stars that lend their values to some of the features, before `imputation`.
     """
 
     features: tuple[str, ...]
@@ -75,6 +81,7 @@ class Preparation:
     scale: tuple[float, ...] = ()
     dmdt: str | None = None
     float_bits: int = 32
+    neighbours: Neighbours | None = None
 
     def blank(self, inputs: Inputs) -> np.ndarray:
         """Tell which rows have no feature (of a model of histograms alone: no histogram), as booleans."""
@@ -96,6 +103,9 @@ class Preparation:
         Values beyond the range of the floats become the largest ones: models compute in float32.
         """
         out = values.copy()
+        if self.neighbours is not None:
+            lent = [self.features.index(name) for name in self.neighbours.features]
+            out[:, lent] = self.neighbours.fill(out[:, lent])
         rows, columns = np.nonzero(np.isnan(out))
         out[rows, columns] = np.array([np.nan if v is None else v for v in self.imputation])[columns]
         if self.scale:

@@ -17,6 +17,7 @@ from scope_dask.errors import SchemaError, SourceError, UsageError, nearest
 from scope_dask.inference.preparation import Inputs, Preparation, inputs_of
 from scope_dask.schema import DMDT, FOURIER, SOURCES, STATISTICS, Column, Schema
 from scope_dask.training.imputation import stand_in
+from scope_dask.training.neighbours import Neighbours
 from scope_dask.training.options import ModelOptions
 
 PARTS = ("train", "val", "test")
@@ -278,16 +279,18 @@ def fit_preparation(values: np.ndarray, names: tuple[str, ...], options: ModelOp
     imputation: list[float | None] = []
     offset: list[float] = []
     scale: list[float] = []
-    for k, name in enumerate(names):
-        strategy = options.imputation_of.get(name, options.imputation)
+    strategies = [options.imputation_of.get(name, options.imputation) for name in names]
+    for k, (name, strategy) in enumerate(zip(names, strategies, strict=True)):
         known = values[~np.isnan(values[:, k]), k]
         if not len(known) and strategy != "zero":
             raise UsageError(f"the feature {name} has no value in any training row: leave it out of the features")
-        imputation.append(stand_in(known, strategy))
+        imputation.append(stand_in(known, "median" if strategy == "regress" else strategy))
         if options.scaling != "none":
             low, width = _scaled(known, options.scaling) if len(known) else (0.0, 0.0)
             offset.append(low)
             scale.append(width or 1.0)
+    regressed = [k for k, strategy in enumerate(strategies) if strategy == "regress"]
+    lent = tuple(names[k] for k in regressed)
     return Preparation(
         names,
         tuple(imputation),
@@ -296,6 +299,7 @@ def fit_preparation(values: np.ndarray, names: tuple[str, ...], options: ModelOp
         tuple(scale),
         options.dmdt_imputation,
         options.float_bits,
+        Neighbours.fit(values[:, regressed], lent) if lent else None,
     )
 
 

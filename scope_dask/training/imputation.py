@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -13,8 +13,8 @@ from scope_dask.errors import OptionError, nearest
 from scope_dask.inference.preparation import feature_values
 from scope_dask.schema import Column, Schema
 from scope_dask.training.neighbours import DONORS, NEIGHBOURS, Neighbours
+from scope_dask.training.options import Imputation as Strategy
 
-Strategy = Literal["zero", "mean", "median", "regress", "none"]
 STRATEGIES: tuple[str, ...] = get_args(Strategy)
 
 

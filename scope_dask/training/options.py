@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from scope_dask.errors import OptionError, nearest
 
-Imputation = Literal["median", "mean", "zero", "none"]
+Imputation = Literal["median", "mean", "zero", "regress", "none"]
 Scaling = Literal["none", "min_max", "median_std"]
 Callback = Literal["early_stopping", "reduce_lr_on_plateau", "tensorboard"]
 # What a network may be watched by: smaller is better of the first three.
@@ -36,9 +36,9 @@ class ModelOptions:
         Fraction of the stars for the test, and of the rest for validation.
     random_state : int
         Of the split, and of everything random in the training.
-    imputation : {"median", "mean", "zero", "none"}
-        Value in place of a missing feature, from the training rows; none: a row without it is not used, and
-        not scored.
+    imputation : {"median", "mean", "zero", "regress", "none"}
+        Value in place of a missing feature, from the training rows; regress: that of the nearest stars in the other
+        features with this strategy; none: a row without it is not used, and not scored.
     imputation_of : dict
         Strategy of single features, by name. Of ``dmdt``: zero (the default) or none.
     scaling : {"none", "min_max", "median_std"}

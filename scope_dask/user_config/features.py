@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -13,10 +13,10 @@ from scope_dask.errors import OptionError, nearest
 from scope_dask.extraction.dmdt import DM_EDGES, DT_EDGES
 from scope_dask.extraction.features import FeatureOptions
 from scope_dask.periods.options import PeriodOptions
-from scope_dask.training.options import TrainingOptions
+from scope_dask.training.options import Imputation, TrainingOptions
 from scope_dask.user_config.file import UserConfig
 
-STRATEGIES = ("zero", "mean", "median", "regress", "none")
+STRATEGIES: tuple[str, ...] = get_args(Imputation)
 
 
 def feature_options(config: UserConfig, algorithms_of: str = "CPU") -> FeatureOptions:

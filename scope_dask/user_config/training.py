@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from scope_dask.config import from_mapping
@@ -58,12 +57,4 @@ def _xgboost_parameters(config: UserConfig) -> dict[str, Any]:
 def _imputation(config: UserConfig, names: tuple[str, ...] | None, suffix: str | None) -> dict[str, str]:
     """Return the imputation strategy of the features `names`."""
     strategies = imputation_strategies(config, suffix)
-    stated = {name: strategies[name] for name in names or () if name in strategies}
-    regressed = [name for name, strategy in stated.items() if strategy == "regress"]
-    if regressed:
-        warnings.warn(
-            f"{config.path}: imputation by regression is not available; the median is taken for {', '.join(regressed)}",
-            UserWarning,
-            stacklevel=3,
-        )
-    return {name: "median" if strategy == "regress" else strategy for name, strategy in stated.items()}
+    return {name: strategies[name] for name in names or () if name in strategies}

@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from sklearn.impute import KNNImputer
 
 from scope_dask.errors import OptionError, SchemaError
+from scope_dask.inference.manifest import Manifest
+from scope_dask.training.dataset import fit_preparation
 from scope_dask.training.imputation import Imputation, fit_imputation
 from scope_dask.training.neighbours import Neighbours
+from scope_dask.training.options import TrainingOptions
 
 NAMES = ("g", "r", "i", "w1", "parallax")
 REGRESS = dict.fromkeys(NAMES, "regress")
@@ -193,3 +196,19 @@ def test_what_cannot_be_used() -> None:
         fit_imputation(frame, REGRESS).apply(frame.drop(columns="g"))
     with pytest.raises(SchemaError, match="imputation needs the column u"):
         fit_imputation(frame, {"u": "none"}).incomplete(frame)
+
+
+def test_models_impute_by_their_own_neighbours() -> None:
+    frame, _ = stars(300)
+    values = frame.to_numpy()
+    strategies = {**REGRESS, "g": "median"}
+    options = TrainingOptions(imputation_of=strategies, scaling="min_max")
+    preparation = fit_preparation(values, NAMES, options)
+    done = fit_imputation(frame, strategies).apply(frame).to_numpy()
+    low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
+    np.testing.assert_array_equal(preparation.apply(values), ((done - low) / (high - low)).astype(np.float32))
+    what = {"parameters": {}, "counts": {}, "metrics": {}, "versions": {}, "sha256": "", "created": ""}
+    manifest = Manifest("agn", "xgb", preparation, 0.7, None, "raw", "", **what)
+    again = Manifest.from_json(manifest.to_json(), "here").preparation
+    assert again == preparation
+    np.testing.assert_array_equal(again.apply(values), preparation.apply(values))
