@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 from distributed import Client, Future, futures_of, get_worker
@@ -27,7 +27,7 @@ def report(topic: str, partition: int, result: Any) -> None:
 
 def outcomes(
     table: Any, partitions: Sequence[int], client: Client, in_flight: int, topic: str
-) -> Iterator[tuple[int, Any]]:
+) -> Generator[tuple[int, Any], None, None]:
     """Yield (partition, result or exception) as the partitions finish.
 
     A partition that kills its worker takes its neighbours' good name with it, so all partitions that were on workers

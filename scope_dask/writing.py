@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,9 @@ class WriteOptions:
         Kept in the manifest ``run.json`` and compared when resuming, to name what differs.
     metadata : mapping
         Goes into every file, as JSON under the schema metadata key ``scope``, beside ``scope_code_version``.
+    watch : callable, optional
+        Called with the record of each partition, once it is in the journal; what it raises ends the run, and what is
+        done is kept.
     """
 
     resume: bool = False
@@ -58,6 +61,7 @@ class WriteOptions:
     partitions_in_flight: int = 1000
     description: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    watch: Callable[[Record], None] | None = None
 
 
 def write(frame: Any, path: str | os.PathLike[str], *, resume: bool = False, overwrite: bool = False) -> RunSummary:
@@ -108,8 +112,10 @@ def write_tables(tables: Mapping[str, Any], root: Path, client: Client, options:
     topic = f"scope_dask-{uuid.uuid4().hex}"
     start = time.perf_counter()
     lazy = _writer(tables, root, topic, options.metadata)
-    with Journal(root / JOURNAL) as journal, Progress(count, summary) as progress:
-        for partition, outcome in outcomes(lazy, todo, client, options.partitions_in_flight, topic):
+    done_now = outcomes(lazy, todo, client, options.partitions_in_flight, topic)
+    # Closed at once where the run ends early: what is still under way is then given up.
+    with Journal(root / JOURNAL) as journal, Progress(count, summary) as progress, contextlib.closing(done_now):
+        for partition, outcome in done_now:
             record = (
                 outcome
                 if isinstance(outcome, dict)
@@ -118,6 +124,8 @@ def write_tables(tables: Mapping[str, Any], root: Path, client: Client, options:
             journal.append(record)
             summary.add(record)
             progress.update()
+            if options.watch is not None:
+                options.watch(record)
     summary.wall_seconds = time.perf_counter() - start
     _finish(manifest_path(root, tables), summary)
     return summary

@@ -317,3 +317,25 @@ def test_a_partition_that_kills_its_worker_is_set_aside_alone(client: Client, ou
     assert_complete(out, 10, but=(5,))
     assert list(pd.read_parquet(out / "set_aside")["partition"]) == [5]
     assert not np.isin(5, records(out))
+
+
+def test_what_watches_the_records_can_end_the_run(tmp_path) -> None:
+    """What is done is kept, and the rest is not computed."""
+    log = tmp_path / "log"
+    log.mkdir()
+    out = tmp_path / "out"
+    seen = []
+
+    def stop(record: dict) -> None:
+        seen.append(record["partition"])
+        if len(seen) == 3:
+            raise RuntimeError("enough")
+
+    with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as client:
+        tables = {"": table(40, log=log, seconds=0.05)}
+        with pytest.raises(RuntimeError, match="enough"):
+            write_tables(tables, out, client, WriteOptions(watch=stop))
+        assert len(computed(log)) < 10
+        summary = write_tables(tables, out, client, WriteOptions(resume=True))
+    assert summary.reused >= 3
+    assert summary.rows == {"": 80}
