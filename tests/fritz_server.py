@@ -17,7 +17,8 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from faulty_http import HTML, Fault, FaultyHandler, FaultyServer, html
-from fritz_state import PUBLIC, ApiError, FritzState, User, call
+from fritz_observations import ApiError, User
+from fritz_state import PUBLIC, FritzState, call
 
 TOKEN = "7f4ec8f3-1d4b-4c63-9d44-0c5dd1b6e1b0"
 HTML_HEADERS = {"Content-Type": "text/html"}

@@ -3,61 +3,34 @@
 from __future__ import annotations
 
 import base64
-import itertools
 import math
 import re
 import traceback
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-import numpy as np
+from fritz_observations import ApiError, Body, Observations, User
 
-PUBLIC, ALL_ACLS = 1, frozenset({"Upload data", "Classify", "Annotate", "Comment", "Post taxonomy", "Manage sources"})
-PER_PAGE, MOST_PER_PAGE, MOST_ROWS = 100, 500, 10_000
+PUBLIC = 1
 ID = re.compile(r"[a-zA-Z0-9_\-;:+.]+")
 
-Body = dict[str, Any]
-
-
-class ApiError(Exception):
-    """An answer with status ``error``."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
-
 
 @dataclass
-class User:
-    """A token's owner."""
-
-    id: int
-    name: str
-    groups: set[int]
-    acls: frozenset[str] = ALL_ACLS
-
-
-@dataclass
-class FritzState:
+class FritzState(Observations):
     """Everything that a Fritz knows; the methods are its endpoints (`fritz_server.ROUTES`)."""
 
     users: dict[str, User] = field(default_factory=dict)
     groups: dict[int, str] = field(default_factory=lambda: {PUBLIC: "Sitewide Group"})
     taxonomies: dict[int, Body] = field(default_factory=dict)
-    sources: dict[str, Body] = field(default_factory=dict)
     classifications: dict[int, Body] = field(default_factory=dict)
     votes: dict[tuple[int, int], int] = field(default_factory=dict)
     labels: set[tuple[str, int, int]] = field(default_factory=set)
     annotations: dict[int, Body] = field(default_factory=dict)
     comments: dict[int, Body] = field(default_factory=dict)
-    photometry: list[Body] = field(default_factory=list)
-    events: dict[str, Body] = field(default_factory=dict)
-    instruments: dict[int, str] = field(default_factory=lambda: {7: "SEDM", 41: "ZTF"})
 
     def __post_init__(self) -> None:
-        self._numbers = itertools.count(1001)
         self._clock = datetime(2026, 11, 1)
 
     def now(self) -> str:
@@ -78,7 +51,7 @@ class FritzState:
         body = {"obj_id": obj_id, "classification": label, "taxonomy_id": taxonomy, "vote": False, "label": False}
         return self._classify(author, {**body, **more})
 
-    # --- groups, taxonomies, instruments
+    # --- groups, taxonomies
 
     def get_groups(self, user: User, query: Body, body: Body) -> Any:
         listed = [{"id": number, "name": name} for number, name in self.groups.items()]
@@ -96,14 +69,10 @@ class FritzState:
         self._groups(user, body.get("group_ids") or [PUBLIC])
         for other in self.taxonomies.values():
             other["isLatest"] = other["isLatest"] and other["name"] != body["name"]
-        number = next(self._numbers)
+        number = next(self.numbers)
         kept = {key: body.get(key) for key in ("name", "version", "hierarchy", "provenance")}
         self.taxonomies[number] = {"id": number, "isLatest": True, **kept}
         return {"taxonomy_id": number}
-
-    def get_instruments(self, user: User, query: Body, body: Body) -> Any:
-        named = [{"id": number, "name": name} for number, name in self.instruments.items()]
-        return [entry for entry in named if query.get("name") in (None, entry["name"])]
 
     # --- sources
 
@@ -131,14 +100,14 @@ class FritzState:
         if "sourceID" in query:
             found = [o for o in found if query["sourceID"] in o]
         if "radius" in query:
-            found = [o for o in found if self._within(o, *(float(query[key]) for key in ("ra", "dec", "radius")))]
+            found = [o for o in found if self.within(o, *(float(query[key]) for key in ("ra", "dec", "radius")))]
         if "localizationDateobs" in query:
-            found = list(self._localised(found, query))
+            found = list(self.localised(found, query))
         if query.get("sortBy") == "id":
             found = sorted(found, reverse=query.get("sortOrder") != "asc")
         else:  # when they were saved, the last first; that can tie
             found = sorted(found, key=lambda o: max(self.sources[o]["saved"].values()), reverse=True)
-        number, size, page = self._page(found, query)
+        number, size, page = self.page(found, query)
         shapes = [self._shape(o, user, query) for o in page]
         return {"totalMatches": len(found), "sources": shapes, "pageNumber": number, "numPerPage": size}
 
@@ -149,34 +118,6 @@ class FritzState:
         if not asked <= user.groups:
             raise ApiError(400, f"Group ids {sorted(asked - user.groups)} are not accessible to the user")
         return asked
-
-    def _page(self, found: list[Any], query: Body) -> tuple[int, int, list[Any]]:
-        try:
-            number, size = int(query.get("pageNumber", 1)), int(query.get("numPerPage", PER_PAGE))
-        except ValueError:
-            raise ApiError(400, "Invalid page number value.") from None
-        if number < 1 or size < 1:
-            raise ApiError(400, "Invalid page number value.")
-        size = min(size, MOST_PER_PAGE)
-        return number, size, found[(number - 1) * size : number * size]
-
-    def _within(self, obj_id: str, ra: float, dec: float, radius: float) -> bool:
-        a = np.radians([self.sources[obj_id]["ra"], self.sources[obj_id]["dec"], ra, dec])
-        haversine = np.sin((a[1] - a[3]) / 2) ** 2 + np.cos(a[1]) * np.cos(a[3]) * np.sin((a[0] - a[2]) / 2) ** 2
-        return bool(2 * np.degrees(np.arcsin(np.sqrt(haversine))) <= radius)
-
-    def _localised(self, found: list[str], query: Body) -> Iterator[str]:
-        if "startDate" not in query or "endDate" not in query:
-            raise ApiError(400, "Need start and end date when restricting to localization")
-        event = self.events.get(query["localizationDateobs"])
-        if event is None:
-            said = f"Localization {query['localizationDateobs']} not found"
-            raise ApiError(400, f"Invalid localization query parameters ({said})")
-        for obj_id in found:
-            times = [p["mjd"] for p in self.photometry if p["obj_id"] == obj_id and p["mag"] is not None]
-            seen = any(_mjd(query["startDate"]) <= mjd <= _mjd(query["endDate"]) for mjd in times)
-            if self._within(obj_id, *event["cone"]) and (seen or query.get("requireDetections") == "false"):
-                yield obj_id
 
     def post_source(self, user: User, query: Body, body: Body) -> Any:
         obj_id, ra, dec = body.get("id"), body.get("ra"), body.get("dec")
@@ -247,7 +188,7 @@ class FritzState:
         if probability is not None and not math.isnan(probability) and not 0 <= probability <= 1:
             raise ApiError(400, f"{before}That probability ({probability}) is outside the allowable range (0-1).")
         groups = self._groups(user, body.get("group_ids") or [PUBLIC], before)
-        number = next(self._numbers)
+        number = next(self.numbers)
         self.classifications[number] = {
             "id": number, "obj_id": body["obj_id"], "classification": label, "taxonomy_id": body["taxonomy_id"],
             "probability": None if probability is None or math.isnan(probability) else probability,
@@ -306,7 +247,7 @@ class FritzState:
             raise ApiError(500, "Internal server error: Token NaN is invalid [SQL: INSERT INTO annotations ...]")
         if any(entry["origin"] == body["origin"] for entry in self._below("annotations", obj_id)):
             raise ApiError(400, "Annotation already exists with this origin; use PUT")
-        number = next(self._numbers)
+        number = next(self.numbers)
         groups = sorted(self._groups(user, body.get("group_ids") or user.groups))
         kept = {"origin": body["origin"], "data": body["data"], "obj_id": obj_id, "author_id": user.id}
         self.annotations[number] = {"id": number, **kept, "groups": groups, "created_at": self.now()}
@@ -336,7 +277,7 @@ class FritzState:
         for entry in self._below("comments", obj_id):
             if all(entry[key] == value for key, value in kept.items()):
                 return {"comment_id": entry["id"], "message": "Same comment already exists."}
-        number = next(self._numbers)
+        number = next(self.numbers)
         name = attachment["name"] if attachment else None
         self.comments[number] = {"id": number, "bot": True, "attachment_name": name, **kept}
         return {"comment_id": number}
@@ -344,51 +285,6 @@ class FritzState:
     def delete_comment(self, user: User, query: Body, body: Body, obj_id: str, number: str) -> Any:
         del self.comments[self._entry(self.comments, number)["id"]]
         return {}
-
-    # --- photometry, GCN events
-
-    def get_photometry(self, user: User, query: Body, body: Body, obj_id: str) -> Any:
-        if obj_id not in self.sources:
-            raise ApiError(403, "Insufficient permissions")
-        return [point for point in self.photometry if point["obj_id"] == obj_id]
-
-    def put_photometry(self, user: User, query: Body, body: Body) -> Any:
-        columns = {key: value for key, value in body.items() if isinstance(value, list) and key != "group_ids"}
-        count = max(map(len, columns.values()))
-        if count > MOST_ROWS:
-            raise ApiError(400, f"Maximum number of photometry rows to put is {MOST_ROWS}")
-        if body["obj_id"] not in self.sources or body["instrument_id"] not in self.instruments:
-            raise ApiError(400, "Invalid obj_id or instrument_id")
-        same = {key: value for key, value in body.items() if key not in columns and key != "group_ids"}
-        known = {self._key(point): point["id"] for point in self.photometry}
-        ids = []
-        for k in range(count):
-            point = {"origin": "None", **same, **{name: values[k] for name, values in columns.items()}}
-            if "limiting_mag" not in point or (point["mag"] is None) != (point["magerr"] is None):
-                raise ApiError(400, f"Error parsing packet row {k}")
-            if self._key(point) not in known:
-                known[self._key(point)] = number = next(self._numbers)
-                self.photometry.append({"id": number, **point})
-            ids.append(known[self._key(point)])
-        return {"ids": ids, "upload_id": "u"}
-
-    def _key(self, point: Body) -> tuple[Any, ...]:
-        return tuple(point[k] for k in ("obj_id", "instrument_id", "origin", "mjd", "mag", "magerr", "filter"))
-
-    def add_event(self, dateobs: str, ra: float, dec: float, radius: float, tags: Collection[str] = ()) -> None:
-        """Add a GCN event whose localisation is a cone (deg)."""
-        self.events[dateobs] = {"dateobs": dateobs, "tags": sorted(tags), "cone": (ra, dec, radius)}
-
-    def get_events(self, user: User, query: Body, body: Body) -> Any:
-        start, end = query.get("startDate", ""), query.get("endDate", "9")
-        found = sorted((d for d in self.events if start <= d <= end), reverse=query.get("sortOrder") != "asc")
-        _, _, page = self._page(found, query)
-        return {"events": [self.events[d] for d in page], "totalMatches": len(found)}
-
-    def get_event(self, user: User, query: Body, body: Body, dateobs: str) -> Any:
-        if dateobs not in self.events:
-            raise ApiError(404, "GCN event not found")
-        return self.events[dateobs]
 
 
 def call(state: FritzState, endpoint: Callable[..., Any], user: User, query: Body, body: Body, *ids: str) -> Any:
@@ -405,7 +301,3 @@ def _classes(hierarchy: Body) -> Iterator[str]:
     yield hierarchy["class"]
     for below in hierarchy.get("subclasses", []):
         yield from _classes(below)
-
-
-def _mjd(time: str) -> float:
-    return datetime.fromisoformat(time).replace(tzinfo=UTC).timestamp() / 86400.0 + 40587.0

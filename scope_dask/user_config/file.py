@@ -30,7 +30,9 @@ KEYS: dict[str, Any] = {
         "collections": dict.fromkeys(("sources", "features", "classifications", "alerts", "gaia"), _ANY),
         "max_timestamp_hjd": _ANY,
     },
-    "fritz": dict.fromkeys(("token", "protocol", "host", "port", "max_attempts", "sleep_time"), _ANY),
+    "fritz": dict.fromkeys(
+        ("token", "protocol", "host", "port", "max_attempts", "sleep_time", "timeout", "rate", "burst"), _ANY
+    ),
     "wandb": dict.fromkeys(("entity", "project", "token", "sweep_config_dnn"), _ANY),
     "taxonomy": _ANY,
     "docs": _ANY,

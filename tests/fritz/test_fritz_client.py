@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 from faulty_http import Fault, html
+from fritz_observations import User
 from fritz_server import TOKEN, FritzServer, Request, status_page, write_then
-from fritz_state import User
 from pydantic import SecretStr
 
 from scope_dask.errors import OptionError, RunError, UsageError

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from faulty_http import Fault, html
+from fritz_observations import MOST_ROWS
 from fritz_server import FritzServer, write_then
-from fritz_state import MOST_ROWS
 from fritz_world import ONTOLOGICAL, PHENOMENOLOGICAL, TREES
 
 from scope_dask.fritz import Fritz, FritzInputError, FritzNotFoundError, FritzRefusedError

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from faulty_http import Fault, html
+from fritz_observations import User
 from fritz_server import TOKEN, FritzServer, Request, status_page, write_then
-from fritz_state import User
 from fritz_world import ONTOLOGICAL, PHENOMENOLOGICAL
 
 from scope_dask.errors import OptionError, SchemaError
@@ -297,3 +301,40 @@ def test_upload_options_that_cannot_be() -> None:
     for wrong in ({"rows_per_call": 0}, {"settle_seconds": -1.0}):
         with pytest.raises(OptionError, match=f"{next(iter(wrong))} is .*, expected"):
             UploadOptions((1,), **wrong)
+
+
+UPLOAD = """
+import sys
+import pandas as pd
+from scope_dask.fritz import Fritz
+from scope_dask.fritz.upload import UploadOptions, upload_classifications
+rows = pd.read_csv(sys.argv[1])
+upload_classifications(Fritz(), rows, UploadOptions((360,), settle_seconds=0.0), journal=sys.argv[2])
+"""
+
+
+def test_a_killed_upload_goes_on(server: FritzServer, fritz: Fritz, tmp_path: Path) -> None:
+    rows, journal = survey(server, 60), tmp_path / "journal.jsonl"
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    where = {"HOST": "127.0.0.1", "PORT": str(server.port), "PROTOCOL": "http", "TOKEN": TOKEN, "RATE": "1000"}
+    killed: list[int] = []
+
+    def kill(request: Request) -> bool:
+        if is_post(request) and len(server.state.classifications) > 30 and not killed:
+            killed.append(server.count("POST"))
+            process.kill()
+            return True
+        return False
+
+    server.fail(write_then(Fault("reset")), when=kill)  # what it asked for last is done all the same
+    process = subprocess.Popen(
+        [sys.executable, "-c", UPLOAD, str(tmp_path / "rows.csv"), str(journal)],
+        cwd=tmp_path,
+        env=os.environ | {f"FRITZ_{name}": value for name, value in where.items()},
+    )
+    assert process.wait(60) == -signal.SIGKILL
+    assert 30 < len(server.state.classifications) < len(rows)
+    result = upload_classifications(fritz, rows, OPTIONS, journal=journal)
+    assert posted(server) == asked(rows)
+    assert sorted(result["classification_id"]) == sorted(server.state.classifications)
+    assert TOKEN not in journal.read_text()
