@@ -7,9 +7,9 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from scope_dask.commands._layout import find_file
 from scope_dask.config import packaged_configs
 from scope_dask.errors import SourceError, UsageError
 from scope_dask.fritz.checks import class_problems
@@ -48,24 +48,6 @@ class Entry:
 Mapper = dict[str, Entry]
 
 
-def find_mapper(name: str | os.PathLike[str]) -> Path:
-    """Return the file of a mapper: as named, or in ``tools/``, or the packaged one of that name.
-
-    Raises
-    ------
-    SourceError
-        If it is in none of these places.
-    """
-    path = Path(name)
-    places = [path]
-    if path.parent == Path():
-        places += [Path("tools") / path, packaged_configs() / path]
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
-        raise SourceError(f"there is no taxonomy mapper {name}; packaged are {', '.join(PACKAGED)}")
-    return found
-
-
 def read_mapper(name: str | os.PathLike[str]) -> Mapper:
     """Read a taxonomy mapper; a bare name is looked for in the working folder, in ``tools/``, among the packaged ones.
 
@@ -76,7 +58,7 @@ def read_mapper(name: str | os.PathLike[str]) -> Mapper:
     MapperError
         If it is not JSON, or not of the format; everything that is wrong is listed.
     """
-    path = find_mapper(name)
+    path = find_file(os.fspath(name))
     twice: list[str] = []
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
