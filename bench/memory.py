@@ -21,6 +21,7 @@ from typing import Any
 
 from workload import machine
 
+from scope_dask.periods.options import PeriodOptions
 from scope_dask.pipeline import BYTES_PER_POINT, Pipeline
 
 POINTS = 300
@@ -38,9 +39,7 @@ def run(partitions: int, light_curves: int, max_freq: float) -> dict[str, Any]:
 
     from scope_dask.config import RunOptions
     from scope_dask.diagnostics import local_cluster
-    from scope_dask.extraction.warm_up import warm_up
 
-    warm_up()
     simulate = {
         "n_light_curves": partitions * light_curves,
         "light_curves_per_partition": light_curves,
@@ -54,7 +53,7 @@ def run(partitions: int, light_curves: int, max_freq: float) -> dict[str, Any]:
             "features": {"periods": {"max_freq": max_freq}},
         }
         limits = RunOptions(n_workers=2, memory_limit=LIMIT, dashboard_address="127.0.0.1:0")
-        with local_cluster(limits) as cluster, Client(cluster) as client:
+        with local_cluster(limits, PeriodOptions()) as cluster, Client(cluster) as client:
             summary = Pipeline.from_config(options).run(client)
             workers = client.run(peak)
     return {"client": peak(), "workers": list(workers.values()), "failed": len(summary.failed), "rows": summary.rows}

@@ -19,6 +19,7 @@ from scope_dask._version import __version__
 
 if TYPE_CHECKING:
     from scope_dask.config import RunOptions
+    from scope_dask.periods.options import PeriodOptions
 
 logger = logging.getLogger(__name__)
 
@@ -38,16 +39,16 @@ LOCAL_CONFIG = {
 
 
 @contextlib.contextmanager
-def cluster_for(client: Client | None, options: RunOptions) -> Iterator[Client]:
-    """Yield `client`, or one of a local cluster made for the time of the block."""
+def cluster_for(client: Client | None, options: RunOptions, periods: PeriodOptions) -> Iterator[Client]:
+    """Yield `client`, or one of a local cluster made for the time of the block, ready for a period search."""
     if client is not None:
         yield client
         return
-    with dask.config.set(LOCAL_CONFIG), local_cluster(options) as cluster, Client(cluster) as local:
+    with dask.config.set(LOCAL_CONFIG), local_cluster(options, periods) as cluster, Client(cluster) as local:
         yield local
 
 
-def local_cluster(options: RunOptions) -> LocalCluster:
+def local_cluster(options: RunOptions, periods: PeriodOptions) -> LocalCluster:
     """Return a cluster of worker processes on this machine, one thread each; log the dashboard, compile the kernels."""
     from scope_dask.extraction.warm_up import warm_up
 
@@ -63,7 +64,7 @@ def local_cluster(options: RunOptions) -> LocalCluster:
             preload=["scope_dask.workers"],
         )
     logger.info("dashboard: %s", cluster.dashboard_link)
-    warm_up()  # compiles once, before the workers start and would each do it
+    warm_up(periods)  # compiles once, before the workers start and would each do it
     cluster.scale(workers)
     return cluster
 

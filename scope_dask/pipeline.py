@@ -213,7 +213,7 @@ class Pipeline:
         tables, root = self.tables(), Path(self.options.out)
         prepare(root, tables, how)  # a folder that cannot be used is refused before a cluster starts
         how = replace(how, resume=True, overwrite=False)
-        with cluster_for(client, run) as active:
+        with cluster_for(client, run, self.options.features.periods) as active:
             with recorded(root, run.performance_report):
                 summary = write_tables(tables, root, active, how)
             write_report(root, summary, config.dump(self.options))

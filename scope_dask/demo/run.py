@@ -86,7 +86,7 @@ def run_demo(
     if overwrite:
         _clear(root)
     start = time.perf_counter()
-    with cluster_for(None, options.run) as client:
+    with cluster_for(None, options.run, options.features.periods) as client:
         demo = Demonstration(root, options, load(config), client, command)
         demo.steps["kernels and cluster"] = time.perf_counter() - start
         results = demo.simulated() if archive is None else demo.real(truth)

@@ -141,7 +141,7 @@ def generate(
 
     if client is None and job.options.features.device == "gpu":
         require_gpu(None)
-    with cluster_for(client, run or RunOptions()) as active:
+    with cluster_for(client, run or RunOptions(), job.options.features.periods) as active:
         if client is not None and job.options.features.device == "gpu":
             require_gpu(client)
         summary = write_tables({TABLE: table}, parts, active, replace(how, overwrite=False))

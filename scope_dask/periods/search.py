@@ -90,16 +90,6 @@ def periodogram(
     return frequency, method.evaluate(curve, frequency, np.array([0, len(frequency)]), options)
 
 
-def warm_up() -> None:
-    """Compile every kernel of the default search (or load it from the cache), so that no first partition has to."""
-    t = np.linspace(0.0, 30.0, 40) ** 1.1
-    curve = (t, np.sin(t), np.full(t.size, 0.1))
-    search(LightCurves.from_lists([curve, curve]), PeriodOptions(algorithms=WARMED_UP, max_freq=2.0))
-
-
-WARMED_UP = ("LS", "CE", "AOV", "ELS", "ECE", "EAOV")
-
-
 def _writable(curves: LightCurves) -> LightCurves:
     """Return contiguous, writable arrays: others would have every kernel compiled once more."""
     hjd, mag, magerr = (np.require(a, np.float64, ["C", "W"]) for a in (curves.hjd, curves.mag, curves.magerr))

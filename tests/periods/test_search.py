@@ -11,7 +11,7 @@ from scope_dask.errors import OptionError
 from scope_dask.periods import aov, folding, lombscargle
 from scope_dask.periods.grid import TERRESTRIAL_WINDOWS
 from scope_dask.periods.options import PeriodOptions
-from scope_dask.periods.search import periodogram, search, warm_up
+from scope_dask.periods.search import periodogram, search
 from scope_dask.ragged import LightCurves
 from scope_dask.schema import ALGORITHMS
 
@@ -244,7 +244,7 @@ def test_no_changing_period_is_the_search_without():
 
 
 def test_read_only_arrays_are_searched_by_the_same_compiled_kernels():
-    warm_up()
+    search(LightCurves.from_lists(stars(2)), EVERY)
     kernels = (folding._scan, aov._scan, lombscargle._all_peaks)
     before = [len(k.signatures) for k in kernels]
     curves = LightCurves.from_lists(stars(2))
