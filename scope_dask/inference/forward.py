@@ -10,12 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from scope_dask.compiled import jit
-from scope_dask.inference.network import SIDE
+from scope_dask.inference.network import N_CONVOLUTIONS, SIDE
 from scope_dask.periods.lanes import WIDTH, load, splat, store, where_less
-
-# Sides of the image: halved after two convolutions, and after two more.
-_HALF = (SIDE - 4) // 2
-_LAST = _HALF - 4
 
 
 @jit()
@@ -53,15 +49,32 @@ def forward(
             _dense(hidden, dense[2], dense[3], joined, 0)
         if len(convolutions[11]):
             _load_image(histograms, rows[i], images[0])
-            _convolve(images[0], SIDE, convolutions[0], convolutions[1], convolutions[2], images[2], images[1])
-            _convolve(images[1], SIDE - 2, convolutions[3], convolutions[4], convolutions[5], images[2], images[0])
-            _halve(images[0], SIDE - 4, len(convolutions[5]), images[1])
-            _convolve(images[1], _HALF, convolutions[6], convolutions[7], convolutions[8], images[2], images[0])
-            _convolve(images[0], _HALF - 2, convolutions[9], convolutions[10], convolutions[11], images[2], images[1])
-            _mean(images[1], _LAST * _LAST, len(convolutions[11]), joined, n_dense)
+            _see(images, convolutions, joined, n_dense)
         _dense(joined, head[0], head[1], hidden, 0)
         _sum(hidden, head[2], head[3], score)
         out[i] = 1.0 / (1.0 + np.exp(-np.float64(score[0])))
+
+
+@jit()
+def _see(
+    images: tuple[np.ndarray, np.ndarray, np.ndarray],
+    convolutions: tuple[np.ndarray, ...],
+    joined: np.ndarray,
+    start: int,
+) -> None:
+    """Put the first image through the convolutions and write what comes out to ``joined[start:]``."""
+    image, other, row = images
+    side, channels = SIDE, 1
+    for k in range(N_CONVOLUTIONS):
+        if k == N_CONVOLUTIONS // 2:
+            _halve(image, side, channels, other)
+            image, other = other, image
+            side //= 2
+        _convolve(image, side, convolutions[3 * k], convolutions[3 * k + 1], convolutions[3 * k + 2], row, other)
+        image, other = other, image
+        side -= 2
+        channels = len(convolutions[3 * k + 2])
+    _mean(image, side * side, channels, joined, start)
 
 
 @jit()
