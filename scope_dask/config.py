@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
 
 from scope_dask.conditioning.lightcurves import LightCurveOptions
-from scope_dask.errors import OptionError, SourceError, nearest
+from scope_dask.errors import OptionError
 from scope_dask.extraction.features import FeatureOptions
+from scope_dask.mapping import from_mapping, packaged_configs, read_yaml, to_mapping
 from scope_dask.simulate import SimulationOptions
 from scope_dask.sources.kowalski.options import PARTITION_ROWS, PROGRAM_IDS
 from scope_dask.sources.layouts import HJD_OF_HMJD_ZERO
@@ -21,9 +20,6 @@ from scope_dask.sources.lists import RADIUS_ARCSEC
 from scope_dask.sources.rubin.photometry import BANDS, LOW, MIN_SNR, Low
 from scope_dask.sources.rubin.photometry import PARTITION_BYTES as RUBIN_PARTITION_BYTES
 from scope_dask.sources.slices import PARTITION_BYTES
-
-T = TypeVar("T")
-
 
 Numbers = tuple[int, ...] | int | None
 Paths = str | tuple[str, ...]
@@ -198,55 +194,6 @@ class PipelineOptions:
     run: RunOptions = dataclasses.field(default_factory=RunOptions)
 
 
-def from_mapping(options: type[T], content: Any, where: str) -> T:
-    """Build an options dataclass from plain dicts and lists.
-
-    Raises
-    ------
-    OptionError
-        One sentence on the first thing that is wrong: an unknown key (with the nearest known one), a value of the wrong
-        type or outside its range.
-    """
-    _check_keys(options, content, where)
-    try:
-        return TypeAdapter(options).validate_python(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        if isinstance(cause := first.get("ctx", {}).get("error"), OptionError):
-            raise OptionError(f"{where}: {cause}") from None
-        # A union of types reports each branch with its type's name last: keep the keys only.
-        key = ".".join(str(part) for part in first["loc"] if isinstance(part, int) or str(part).isidentifier())
-        raise OptionError(f"{where}: {key or 'the document'} is {first['input']!r}; {first['msg']}") from None
-
-
-def _check_keys(options: type, content: Any, where: str) -> None:
-    if not isinstance(content, Mapping):
-        raise OptionError(f"{where}: expected keys and values, found {content!r}")
-    hints = get_type_hints(options)
-    for key, value in content.items():
-        if key not in hints:
-            raise OptionError(f"{where}: there is no option {key!r}{nearest(key, hints)}; there are {', '.join(hints)}")
-        inner = next((t for t in (hints[key], *get_args(hints[key])) if dataclasses.is_dataclass(t)), None)
-        if inner is not None and value is not None:
-            _check_keys(inner, value, f"{where}: {key}")  # type: ignore[arg-type]
-
-
-def read_yaml(path: str | os.PathLike[str]) -> Any:
-    """Read a YAML file.
-
-    Raises
-    ------
-    SourceError
-        If it is absent or not YAML.
-    """
-    try:
-        return yaml.safe_load(Path(path).read_bytes())
-    except OSError as error:
-        raise SourceError(f"the configuration {path} cannot be read: {error.strerror or error}") from None
-    except yaml.YAMLError as error:
-        raise SourceError(f"the configuration {path} is not YAML: {' '.join(str(error).split())}") from None
-
-
 def load(path: str | os.PathLike[str]) -> PipelineOptions:
     """Read the options of a pipeline from a YAML file; a bare name is also looked for among the packaged ones.
 
@@ -262,23 +209,6 @@ def find(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     packaged = packaged_configs() / path.name
     return packaged if not path.exists() and path.parent in (Path(), Path("configs")) and packaged.exists() else path
-
-
-def packaged_configs() -> Path:
-    """Return the folder of the configurations that travel with the package."""
-    installed = Path(__file__).parent / "configs"
-    return installed if installed.is_dir() else Path(__file__).parents[1] / "configs"
-
-
-def to_mapping(options: Any) -> Any:
-    """Return options as plain dicts and lists, fit for YAML and JSON; the inverse of `from_mapping`."""
-    if dataclasses.is_dataclass(options):
-        return {f.name: to_mapping(getattr(options, f.name)) for f in dataclasses.fields(options)}
-    if isinstance(options, Mapping):
-        return {key: to_mapping(value) for key, value in options.items()}
-    if isinstance(options, list | tuple):
-        return [to_mapping(value) for value in options]
-    return options
 
 
 def dump(options: PipelineOptions) -> str:

@@ -16,6 +16,7 @@ from scope_dask.conditioning.lightcurves import LIGHTCURVES_STAGE
 from scope_dask.config import PipelineOptions
 from scope_dask.errors import OptionError
 from scope_dask.extraction.features import FEATURES_STAGE
+from scope_dask.mapping import from_mapping, to_mapping
 from scope_dask.schema import LIGHTCURVES
 from scope_dask.sources.slices import Slices, pieces_of
 from scope_dask.summary import RunSummary
@@ -93,7 +94,7 @@ class Pipeline:
         SourceError, OptionError
         """
         if isinstance(source, Mapping):
-            options = config.from_mapping(PipelineOptions, source, "configuration")
+            options = from_mapping(PipelineOptions, source, "configuration")
         else:
             options = config.load(source)
         return cls(replace(options, **changes))
@@ -202,7 +203,7 @@ class Pipeline:
         from scope_dask.writing import WriteOptions, prepare, write_tables
 
         run = self.options.run
-        description = config.to_mapping(replace(self.options, run=config.RunOptions()))
+        description = to_mapping(replace(self.options, run=config.RunOptions()))
         how = WriteOptions(
             resume=resume,
             overwrite=overwrite,
@@ -240,4 +241,4 @@ def _selected(path: str, radius_arcsec: float | None) -> dict[str, Any]:
 
 
 def _short(options: Any) -> str:
-    return ", ".join(f"{k} {v}" for k, v in config.to_mapping(options).items())
+    return ", ".join(f"{k} {v}" for k, v in to_mapping(options).items())

@@ -26,6 +26,7 @@ from scope_dask.config import (
 )
 from scope_dask.errors import OptionError, SourceError
 from scope_dask.extraction.features import FeatureOptions
+from scope_dask.mapping import from_mapping
 from scope_dask.periods.options import PeriodOptions
 from scope_dask.simulate import SimulationOptions
 
@@ -33,7 +34,7 @@ MINIMAL = {"out": "out", "sources": {"simulate": {}}}
 
 
 def build(**changes) -> PipelineOptions:
-    return config.from_mapping(PipelineOptions, {**MINIMAL, **changes}, "my.yaml")
+    return from_mapping(PipelineOptions, {**MINIMAL, **changes}, "my.yaml")
 
 
 archives = st.builds(
@@ -95,7 +96,7 @@ pipelines = st.builds(
 @settings(max_examples=50, deadline=None)
 def test_options_survive_the_round_trip_through_yaml(options) -> None:
     content = yaml.safe_load(config.dump(options))
-    assert config.from_mapping(PipelineOptions, content, "dump") == options
+    assert from_mapping(PipelineOptions, content, "dump") == options
 
 
 @pytest.mark.parametrize("name", ["default.yaml", "smoke.yaml", "configs/smoke.yaml"])
@@ -213,12 +214,12 @@ def test_what_is_wrong_is_said_in_one_sentence(changes, sentence) -> None:
 @pytest.mark.parametrize("content", [None, [], "text", 3])
 def test_a_document_that_is_no_mapping(content) -> None:
     with pytest.raises(OptionError, match=r"^x\.yaml: expected keys and values, found "):
-        config.from_mapping(PipelineOptions, content, "x.yaml")
+        from_mapping(PipelineOptions, content, "x.yaml")
 
 
 def test_missing_required_keys_are_named() -> None:
     with pytest.raises(OptionError, match=r"^x\.yaml: out is .*required"):
-        config.from_mapping(PipelineOptions, {"sources": {"simulate": {}}}, "x.yaml")
+        from_mapping(PipelineOptions, {"sources": {"simulate": {}}}, "x.yaml")
 
 
 def test_an_absent_file_is_named(tmp_path) -> None:

@@ -14,23 +14,19 @@ from scope_dask.extraction.dmdt import DM_EDGES, DT_EDGES
 from scope_dask.extraction.features import FeatureOptions
 from scope_dask.schema import FOURIER, STATISTICS
 from scope_dask.training.options import TrainingOptions
-from scope_dask.user_config import (
+from scope_dask.user_config import UserConfig, check_configs, packaged_defaults, read_user_config, unknown_keys
+from scope_dask.user_config.features import (
     FeatureGeneration,
-    UserConfig,
-    check_configs,
     feature_generation,
     feature_names,
     feature_options,
     feature_statistics,
     imputation_strategies,
-    packaged_defaults,
     period_algorithms,
     period_suffix,
-    read_user_config,
-    training_options,
-    unknown_keys,
 )
 from scope_dask.user_config.file import KEYS
+from scope_dask.user_config.training import training_options
 
 PHENOMENOLOGICAL = (
     "vnv=variable pnp=periodic sin=sinusoidal el=ellipsoidal saw=sawtooth mp=multi_periodic longt=long_timescale "

@@ -20,9 +20,9 @@ import psutil
 import yaml
 
 from scope_dask.cluster.profile import ClusterProfile, check_name
-from scope_dask.config import from_mapping, read_yaml, to_mapping
 from scope_dask.errors import OptionError, UsageError, nearest
 from scope_dask.formats.atomic import replacing
+from scope_dask.mapping import from_mapping, read_yaml, to_mapping
 
 STALE_SECONDS = 30.0  # a keeper writes its state every few seconds
 FOLDER_VARIABLE = "SCOPE_DASK_CLUSTERS"

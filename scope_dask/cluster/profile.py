@@ -11,8 +11,8 @@ from typing import Literal
 
 from dask.utils import parse_bytes, parse_timedelta
 
-from scope_dask.config import from_mapping, read_yaml
 from scope_dask.errors import OptionError, SourceError, nearest
+from scope_dask.mapping import from_mapping, read_yaml
 
 NANNY_BYTES = 160 * 2**20  # a nanny and its share of the job's shell, beside the worker itself
 LEAST_WORKER_BYTES = 256 * 2**20

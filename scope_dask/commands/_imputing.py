@@ -15,7 +15,8 @@ from scope_dask.commands._feature_files import read_pages
 from scope_dask.errors import SourceError
 from scope_dask.formats import common_schema, read_table
 from scope_dask.training.imputation import Imputation, fit_imputation
-from scope_dask.user_config import feature_names, imputation_strategies, packaged_defaults, period_suffix
+from scope_dask.user_config import packaged_defaults
+from scope_dask.user_config.features import feature_names, imputation_strategies, period_suffix
 
 if TYPE_CHECKING:
     from scope_dask.user_config import UserConfig

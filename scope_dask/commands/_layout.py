@@ -30,7 +30,7 @@ def find_file(name: str | Path) -> Path:
     SourceError
         If there is none.
     """
-    from scope_dask.config import packaged_configs
+    from scope_dask.mapping import packaged_configs
 
     path = Path(name)
     bare = path.parent == Path()

@@ -310,7 +310,7 @@ def _print_differences(call: Call) -> None:
     """Print the values that the user's file has and the defaults have not; what it leaves out is as they say."""
     from pathlib import Path
 
-    from scope_dask.config import packaged_configs
+    from scope_dask.mapping import packaged_configs
     from scope_dask.user_config import NAME, check_configs, read_file
 
     name = call.options.default_config_name

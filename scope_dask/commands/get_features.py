@@ -103,7 +103,7 @@ def plan_of(call: Call, root: Path) -> Plan:
     """
     from scope_dask.commands._feature_files import Download
     from scope_dask.commands._imputing import imputing_of, kinds_of, warn
-    from scope_dask.user_config import period_suffix
+    from scope_dask.user_config.features import period_suffix
 
     options = call.options
     for name, least in (("field", 0), ("limit_per_query", 1), ("max_sources", 1), ("start", 0), ("end", 0)):

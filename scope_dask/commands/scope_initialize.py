@@ -33,7 +33,7 @@ def script(module: str) -> str:
 
 def contents() -> Iterator[tuple[Path, Path | str, int]]:
     """Yield the files of a working folder: path in it, packaged file or text, and permissions."""
-    from scope_dask.config import packaged_configs
+    from scope_dask.mapping import packaged_configs
     from scope_dask.user_config import DEFAULTS, NAME
 
     packaged = packaged_configs()

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from scope_dask.commands._layout import find_file
-from scope_dask.config import packaged_configs
 from scope_dask.errors import SourceError, UsageError
 from scope_dask.fritz.checks import class_problems
 from scope_dask.fritz.errors import FritzInputError
 from scope_dask.fritz.taxonomies import Taxonomy, classes_of
+from scope_dask.mapping import packaged_configs
 
 PACKAGED = ("golden_dataset_mapper.json", "fritz_mapper.json", "DNN_AL_mapper.json", "XGB_AL_mapper.json")
 NOT_UPLOADED = "None"

@@ -95,7 +95,7 @@ def fritz_options(config: UserConfig | None = None, **changes: Any) -> FritzOpti
     OptionError
         If a value is wrong.
     """
-    from scope_dask.config import from_mapping
+    from scope_dask.mapping import from_mapping
     from scope_dask.user_config import read_user_config
 
     config = read_user_config() if config is None else config

@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from distributed import Client
 
-from scope_dask import config
 from scope_dask._version import __version__
 from scope_dask.config import RunOptions
 from scope_dask.errors import RunError
@@ -28,6 +27,7 @@ from scope_dask.generation.options import GenerationOptions, Quadrant, SpecificI
 from scope_dask.generation.origins import Catalogs, Origin
 from scope_dask.generation.table import feature_table
 from scope_dask.journal import Record
+from scope_dask.mapping import to_mapping
 from scope_dask.summary import RunSummary
 from scope_dask.writing import MANIFEST, WriteOptions, prepare, write_tables
 
@@ -70,7 +70,7 @@ class Job:
     @property
     def description(self) -> dict[str, Any]:
         """What a resumed run is compared by, and the metadata say of the options."""
-        options = config.to_mapping(self.options)
+        options = to_mapping(self.options)
         del options["period_batch_size"]
         return {"source": self.origin.name, "sources": str(self.what), **options}
 
@@ -216,7 +216,7 @@ def _metadata(job: Job, times: Mapping[str, str]) -> dict[str, Any]:
         "feature_generation_end_dateTime_utc": times["end"],
         **job.names,
         "fourier": options.features.fourier,
-        "periods": config.to_mapping(options.periods),
+        "periods": to_mapping(options.periods),
         "period_kernels": kernels,
         "options": job.description,
     }

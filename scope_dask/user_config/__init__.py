@@ -5,16 +5,6 @@ Nothing has to be in the file: what is absent keeps the default of the options i
 asterisks wherever the configuration is printed.
 """
 
-from scope_dask.user_config.features import (
-    FeatureGeneration,
-    feature_generation,
-    feature_names,
-    feature_options,
-    feature_statistics,
-    imputation_strategies,
-    period_algorithms,
-    period_suffix,
-)
 from scope_dask.user_config.file import (
     DEFAULTS,
     INSTANCES,
@@ -27,26 +17,16 @@ from scope_dask.user_config.file import (
     read_user_config,
     unknown_keys,
 )
-from scope_dask.user_config.training import training_options
 
 __all__ = [
     "DEFAULTS",
     "INSTANCES",
     "NAME",
     "Difference",
-    "FeatureGeneration",
     "UserConfig",
     "check_configs",
-    "feature_generation",
-    "feature_names",
-    "feature_options",
-    "feature_statistics",
-    "imputation_strategies",
     "packaged_defaults",
-    "period_algorithms",
-    "period_suffix",
     "read_file",
     "read_user_config",
-    "training_options",
     "unknown_keys",
 ]

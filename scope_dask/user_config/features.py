@@ -8,10 +8,10 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from scope_dask.config import from_mapping
 from scope_dask.errors import OptionError, nearest
 from scope_dask.extraction.dmdt import DM_EDGES, DT_EDGES
 from scope_dask.extraction.features import FeatureOptions
+from scope_dask.mapping import from_mapping
 from scope_dask.periods.options import PeriodOptions
 from scope_dask.training.options import Imputation, TrainingOptions
 from scope_dask.user_config.file import UserConfig

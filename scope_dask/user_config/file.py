@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from pydantic import SecretStr
 
-from scope_dask.config import packaged_configs, read_yaml
 from scope_dask.errors import OptionError, SourceError, nearest
+from scope_dask.mapping import packaged_configs, read_yaml
 
 NAME, DEFAULTS = "config.yaml", "config.defaults.yaml"
 INSTANCES = ("kowalski", "gloria", "melman")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from scope_dask.config import from_mapping
 from scope_dask.errors import OptionError, nearest
+from scope_dask.mapping import from_mapping
 from scope_dask.training.options import TrainingOptions
 from scope_dask.user_config.features import feature_names, imputation_strategies, period_suffix
 from scope_dask.user_config.file import PARAMETERS, UserConfig

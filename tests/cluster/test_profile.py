@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from scope_dask.cluster.profile import ClusterProfile, check_name, load_profile, packaged_profiles
 from scope_dask.cluster.script import example
 from scope_dask.commands.scope import scope
-from scope_dask.config import from_mapping
 from scope_dask.errors import OptionError, SourceError
+from scope_dask.mapping import from_mapping
 
 PACKAGED = sorted(path.stem for path in packaged_profiles().glob("*.yaml"))
 BARE = ClusterProfile(partition="cpu", walltime="1:00:00")

@@ -24,7 +24,8 @@ from kowalski_sky import TOKEN
 
 from scope_dask import ragged
 from scope_dask.schema import RAW_LIGHTCURVES
-from scope_dask.user_config import feature_names, packaged_defaults
+from scope_dask.user_config import packaged_defaults
+from scope_dask.user_config.features import feature_names
 
 ROOT = Path(__file__).parents[2]
 NUMBERS = {"<field_number>": "301", "<ccd_number>": "2", "<quad_number>": "4"}

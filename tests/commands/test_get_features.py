@@ -21,7 +21,8 @@ from kowalski_sky import FEATURES, LARGE
 from scope_dask.commands import get_features
 from scope_dask.formats import read_table, write_ids, write_table
 from scope_dask.training.imputation import fit_imputation
-from scope_dask.user_config import feature_names, imputation_strategies, packaged_defaults
+from scope_dask.user_config import packaged_defaults
+from scope_dask.user_config.features import feature_names, imputation_strategies
 
 FIELD = 301
 QUADRANTS = {(1, 2): 40, (1, 3): 30, (1, 4): 10, (2, 3): 20, (2, 4): 0}

@@ -99,7 +99,7 @@ def test_an_interpreter_that_a_shebang_cannot_name(monkeypatch) -> None:
 
 
 def test_the_mappers() -> None:
-    from scope_dask.config import packaged_configs
+    from scope_dask.mapping import packaged_configs
 
     read = {name: json.loads((packaged_configs() / name).read_text()) for name in scope_initialize.TOOLS[2:]}
     golden, fritz, dnn, xgb = read.values()

@@ -141,7 +141,7 @@ def kowalski_options(config: UserConfig | None = None, **changes: Any) -> Kowals
     OptionError
         If no instance has credentials or a value is wrong.
     """
-    from scope_dask.config import from_mapping
+    from scope_dask.mapping import from_mapping
     from scope_dask.user_config import INSTANCES, read_user_config
 
     config = read_user_config() if config is None else config
