@@ -274,7 +274,7 @@ def fit_preparation(values: np.ndarray, names: tuple[str, ...], options: ModelOp
     Raises
     ------
     UsageError
-        If a feature that is to be imputed has no value in any row.
+        If a feature that is to be imputed has no value in any row, or `feature_stats` lacks what scaling needs.
     """
     imputation: list[float | None] = []
     offset: list[float] = []
@@ -286,7 +286,7 @@ def fit_preparation(values: np.ndarray, names: tuple[str, ...], options: ModelOp
             raise UsageError(f"the feature {name} has no value in any training row: leave it out of the features")
         imputation.append(stand_in(known, "median" if strategy == "regress" else strategy))
         if options.scaling != "none":
-            low, width = _scaled(known, options.scaling) if len(known) else (0.0, 0.0)
+            low, width = _stated(name, options) or _scaled(known, options.scaling)
             offset.append(low)
             scale.append(width or 1.0)
     regressed = [k for k, strategy in enumerate(strategies) if strategy == "regress"]
@@ -303,7 +303,23 @@ def fit_preparation(values: np.ndarray, names: tuple[str, ...], options: ModelOp
     )
 
 
+def _stated(name: str, options: ModelOptions) -> tuple[float, float] | None:
+    """Return offset and scale of a feature by the statistics of the options; None: they do not have it."""
+    stats = options.feature_stats.get(name) or options.feature_stats.get(name.removesuffix(f"_{options.period_suffix}"))
+    if not stats:
+        return None
+    keys = ("min", "max") if options.scaling == "min_max" else ("median", "std")
+    values = [stats.get(key, math.nan) for key in keys]
+    if not np.isfinite(values).all():
+        raise UsageError(
+            f"feature_stats of {name} has no number {' or '.join(keys)}; scaling {options.scaling!r} needs both"
+        )
+    return values[0], values[1] - values[0] if options.scaling == "min_max" else values[1]
+
+
 def _scaled(known: np.ndarray, scaling: str) -> tuple[float, float]:
+    if not len(known):
+        return 0.0, 0.0
     if scaling == "min_max":
         return float(known.min()), float(np.ptp(known))
     return float(np.median(known)), float(np.std(known))

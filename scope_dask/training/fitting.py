@@ -251,12 +251,12 @@ class _Kind:
 def _kind(options: ModelOptions) -> _Kind:
     """Return how models with these options are fitted."""
     if isinstance(options, DNNOptions):
-        from scope_dask.training import dnn
+        from scope_dask.training.dnn import fit as fit_network
 
-        return _Kind("dnn", dnn.fit)
-    from scope_dask.training import xgb
+        return _Kind("dnn", fit_network)
+    from scope_dask.training.xgb import fit as fit_trees
 
-    return _Kind("xgb", xgb.fit)
+    return _Kind("xgb", fit_trees)
 
 
 def _train_one(data: TrainingSet, tag: str, options: ModelOptions) -> TrainedModel:
@@ -294,7 +294,7 @@ def _train_one(data: TrainingSet, tag: str, options: ModelOptions) -> TrainedMod
 
 
 def _parameters(options: ModelOptions) -> dict[str, Any]:
-    elsewhere = ("features", "period_suffix", "fourier", "dataset", "threshold")
+    elsewhere = ("features", "period_suffix", "fourier", "dataset", "threshold", "feature_stats")
     return {name: value for name, value in asdict(options).items() if name not in elsewhere}
 
 

@@ -43,6 +43,9 @@ class ModelOptions:
         Strategy of single features, by name. Of ``dmdt``: zero (the default) or none.
     scaling : {"none", "min_max", "median_std"}
         (x − min)/(max − min) or (x − median)/std over the training rows.
+    feature_stats : dict
+        Of single features, by name with or without the period suffix: ``min`` and ``max`` or ``median`` and
+        ``std`` to scale with instead of those of the training rows.
     weight_per_class : bool
         Weight members and others so that both count the same in total.
     balance : float or None
@@ -63,6 +66,7 @@ class ModelOptions:
     imputation: Imputation = "median"
     imputation_of: Mapping[str, Imputation] = field(default_factory=dict)
     scaling: Scaling = "none"
+    feature_stats: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     weight_per_class: bool = True
     balance: float | None = None
     n_jobs: int = 1

@@ -22,7 +22,7 @@ from scope_dask.inference.preparation import Inputs, Preparation, dmdt_values
 from scope_dask.inference.scores import scores
 from scope_dask.schema import DMDT
 from scope_dask.training import dnn
-from scope_dask.training.dataset import thinned
+from scope_dask.training.dataset import fit_preparation, thinned
 from scope_dask.training.fitting import Sample, TrainedModel, cross_validate, train
 from scope_dask.training.options import DNNOptions, TrainingOptions
 
@@ -111,6 +111,21 @@ def test_balance_thins_the_larger_kind() -> None:
     assert len(thinned(rows, 1 - y, DNNOptions(balance=1.5))) == 25
     assert len(thinned(rows, y, DNNOptions(balance=9.0))) == 50
     np.testing.assert_array_equal(thinned(rows, y, TrainingOptions()), rows)
+
+
+def test_features_are_scaled_by_stated_statistics() -> None:
+    stats = {"a": {"min": 1.0, "max": 5.0, "median": 2.0, "std": 3.0}, "period": {"median": 0.5, "std": 2.0}}
+    values = np.arange(9.0).reshape(3, 3)
+    names = ("a", "period_LS", "b")
+    options = DNNOptions(scaling="median_std", feature_stats=stats, period_suffix="LS")
+    prepared = fit_preparation(values, names, options)
+    assert prepared.offset == (2.0, 0.5, 5.0)
+    assert prepared.scale == (3.0, 2.0, np.std([2.0, 5.0, 8.0]))
+    assert prepared.imputation == (3.0, 4.0, 5.0)
+    assert (prepared.dmdt, prepared.float_bits) == ("zero", 32)
+    assert fit_preparation(values[:, :1], ("a",), DNNOptions(feature_stats=stats)).scale == (4.0,)
+    with pytest.raises(UsageError, match="feature_stats of period_LS has no number min or max"):
+        fit_preparation(values, names, dataclasses.replace(options, scaling="min_max"))
 
 
 @pytest.mark.parametrize(
