@@ -15,8 +15,11 @@ from typing import Any
 from distributed import Client, Future, futures_of, get_worker
 from distributed.scheduler import KilledWorker
 
+from scope_dask.errors import RunError
+
 BATCH_FRACTION = 4  # a window is refilled a quarter at a time
-RELEASED_TOGETHER = 50  # futures; one released before its task has ended has the scheduler cancel the task
+RELEASED_TOGETHER = 50  # futures of partitions that reported
+HELD_SECONDS = 0.1  # longest that one is kept: what a worker holds that dies is computed again
 POLL_SECONDS = 0.5  # between two looks for tasks that failed: they report nothing
 
 
@@ -44,6 +47,11 @@ def outcomes(
         Upper bound of the partitions submitted and not yet finished.
     topic : str
         Unique to this call.
+
+    Raises
+    ------
+    RunError
+        If the scheduler is gone.
     """
     inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 
@@ -61,7 +69,8 @@ def outcomes(
         for alone in sorted(suspects):
             yield from _windows(table.map_partitions(_again, meta=table._meta), [alone], client, 1, inbox)
     finally:
-        client.unsubscribe_topic(topic)
+        if client.status != "closed":
+            client.unsubscribe_topic(topic)
 
 
 def _again(result: Any) -> Any:
@@ -76,13 +85,14 @@ def _windows(
     waiting = deque(list(partitions[i : i + batch]) for i in range(0, len(partitions), batch))
     running: dict[int, Future] = {}
     reported: list[Future] = []
-    looked = time.monotonic()
+    looked = released = time.monotonic()
     while waiting or running:
+        _check_connected(client)
         while waiting and len(running) + len(waiting[0]) <= in_flight:
             chunk = waiting.popleft()
             running.update(zip(chunk, _submit(table, chunk, client), strict=True))
         try:
-            message = inbox.get(timeout=POLL_SECONDS)
+            message = inbox.get(timeout=HELD_SECONDS if reported else POLL_SECONDS)
         except queue.Empty:
             pass
         else:
@@ -90,17 +100,27 @@ def _windows(
             if future is not None:  # else computed twice: its worker died afterwards
                 reported.append(future)
                 yield message["partition"], message["result"]
-        if len(reported) >= RELEASED_TOGETHER:
-            reported.clear()
-        if time.monotonic() - looked > POLL_SECONDS:
+        now = time.monotonic()
+        if len(reported) >= RELEASED_TOGETHER or now - released > HELD_SECONDS:
+            # Released before its task has ended, a future would have the scheduler cancel the task.
+            reported, released = [future for future in reported if future.status == "pending"], now
+        if now - looked > POLL_SECONDS:
             yield from _failures(running, inbox)
-            looked = time.monotonic()
+            looked = now
 
 
 def _submit(table: Any, chunk: list[int], client: Client) -> list[Future]:
     """Start computing some partitions and return their futures, in order."""
     futures = futures_of(client.persist(table.partitions[chunk].optimize()))  # fused: one task a partition
     return sorted(futures, key=lambda future: int(future.key[1]))
+
+
+def _check_connected(client: Client) -> None:
+    if client.status != "running":
+        raise RunError(
+            "the scheduler is gone: what was finished is kept, and the same command goes on from there when there is a "
+            "scheduler again"
+        )
 
 
 def _failures(running: dict[int, Future], inbox: queue.SimpleQueue[dict[str, Any]]) -> Iterator[tuple[int, Any]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -34,7 +36,7 @@ def two_workers() -> Iterator[Client]:
 
 
 def partition(number: int, log: str = "", troubles: str = "", seconds: float = 0.0) -> pd.DataFrame:
-    """Return two rows; note the call in the folder `log`; fail or die if a file in the folder `troubles` says so."""
+    """Return two rows; note the call in the folder `log`; fail, die or grow if a file in `troubles` says so."""
     if log:
         (Path(log) / f"{number}.{uuid.uuid4().hex}").touch()
     time.sleep(seconds)
@@ -42,6 +44,8 @@ def partition(number: int, log: str = "", troubles: str = "", seconds: float = 0
         raise ValueError(f"partition {number} is bad\nsecond line")
     if troubles and (Path(troubles) / f"die-{number}").exists():
         os._exit(1)
+    if troubles and (Path(troubles) / f"grow-{number}").exists():  # as a process of its own, which no nanny sees
+        subprocess.run([sys.executable, "-c", "import time; x = b'1' * 2**30; time.sleep(60)"], check=True)
     return pd.DataFrame({"_id": np.array([2 * number, 2 * number + 1]), "x": np.sin([number, number + 0.5])})
 
 

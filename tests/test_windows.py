@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import dask.dataframe as dd
@@ -13,6 +15,7 @@ from clusters import two_workers
 from distributed import Client
 from distributed.scheduler import KilledWorker
 
+from scope_dask.errors import RunError
 from scope_dask.windows import outcomes, report
 
 
@@ -28,6 +31,14 @@ def work(number: int, topic: str, failing: tuple[int, ...] = (), killing: tuple[
     if number in killing:
         os._exit(1)
     report(topic, number, {"square": number**2})
+
+
+def slow_work(number: int, topic: str, log: str, killing: int) -> None:
+    (Path(log) / f"{number}.{uuid.uuid4().hex}").touch()
+    time.sleep(0.3)
+    if number == killing:
+        os._exit(1)
+    report(topic, number, number)
 
 
 def lazy(count: int, topic: str, **troubles: Any) -> Any:
@@ -97,3 +108,24 @@ def test_a_partition_that_kills_its_worker_is_found_alone(client: Client) -> Non
     others = [p for p in range(12) if p not in (2, 5)]
     assert {p: results[p] for p in others} == {p: {"square": p**2} for p in others}
     assert released(client)
+
+
+def test_what_a_worker_had_finished_before_it_died_is_not_computed_again(client: Client, tmp_path: Path) -> None:
+    table = dd.from_map(
+        slow_work, range(16), topic="held", log=str(tmp_path), killing=3, meta=(None, object), label="write"
+    )
+    got = dict(outcomes(table, range(16), client, 100, "held"))
+    assert isinstance(got.pop(3), KilledWorker)
+    assert got == {p: p for p in range(16) if p != 3}
+    calls = [int(call.name.split(".")[0]) for call in tmp_path.iterdir()]
+    assert set(calls) == set(range(16))
+    assert len(calls) - 16 <= 3, "the partition twice, and what ran beside it"
+
+
+def test_a_scheduler_that_is_gone_ends_it() -> None:
+    with Client(n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0") as client:
+        running = outcomes(lazy(4, "gone"), range(4), client, 1, "gone")
+        next(running)
+        client.close()
+        with pytest.raises(RunError, match="the scheduler is gone: what was finished is kept"):
+            list(running)

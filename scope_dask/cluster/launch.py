@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 
@@ -53,10 +54,10 @@ def launch(profile: ClusterProfile, name: str, wanted: Wanted | None = None) -> 
             start_new_session=True,
             env=os.environ | {FOLDER_VARIABLE: str(clusters_folder())},
         )
+    threading.Thread(target=process.wait, daemon=True).start()  # else it stays a zombie of a caller that lives on
     started = _until(lambda: folder.state is not None or process.poll() is not None, START_SECONDS)
     if not started or process.poll() is not None:
         process.kill()
-        process.wait()
         folder.forget()
         lines = folder.keeper_log.read_text(errors="replace").strip().splitlines()
         raise RunError(f"the scheduler of {name!r} did not start: {lines[-1] if lines else 'it said nothing'}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import signal
 import sys
@@ -28,6 +29,11 @@ def one_sentence() -> Iterator[None]:
     except ScopeDaskError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        click.echo("Error: the disk is full: what was finished is kept, the same command goes on from there", err=True)
+        sys.exit(EXIT_FAILED)
 
 
 def _interrupt(signum: int, frame: Any) -> None:
