@@ -379,26 +379,3 @@ def assemble(features: pd.DataFrame, labels: Any, options: ModelOptions, groups:
     order = np.argsort(ids)
     inputs = inputs_of(features, names, sees_dmdt).take(order)
     return TrainingSet(order, names, inputs, keys[order], found.iloc[order].reset_index(drop=True))
-
-
-def thinned(rows: np.ndarray, y: np.ndarray, options: ModelOptions) -> np.ndarray:
-    """Return the rows that stay when the larger of members and others is thinned to `balance` times the smaller.
-
-    Parameters
-    ----------
-    rows : numpy.ndarray of int64
-    y : numpy.ndarray, shape (rows,)
-        1 for members, 0 for others, of these rows.
-    options : ModelOptions
-
-    Returns
-    -------
-    numpy.ndarray of int64
-        In the order in which they came.
-    """
-    if options.balance is None:
-        return rows
-    kinds = sorted((np.flatnonzero(y > 0), np.flatnonzero(y <= 0)), key=len)
-    most = min(len(kinds[1]), math.floor(options.balance * len(kinds[0]) + 1e-9))
-    kept = np.random.default_rng(options.random_state).choice(kinds[1], most, replace=False)
-    return rows[np.sort(np.concatenate([kinds[0], kept]))]

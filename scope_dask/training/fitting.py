@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import platform
 import re
@@ -20,7 +21,7 @@ from scope_dask.errors import OptionError, UsageError, nearest
 from scope_dask.formats.atomic import replacing
 from scope_dask.inference.manifest import Manifest, manifest_path
 from scope_dask.inference.preparation import Inputs, Preparation, Score, inputs_of, predict
-from scope_dask.training.dataset import PARTS, TrainingSet, assemble, fit_preparation, folds, split, thinned
+from scope_dask.training.dataset import PARTS, TrainingSet, assemble, fit_preparation, folds, split
 from scope_dask.training.evaluation import CUT, binary_metrics
 from scope_dask.training.options import DNNOptions, ModelOptions, TrainingOptions
 
@@ -310,6 +311,29 @@ def _sample(data: TrainingSet, tag: str, rows: np.ndarray, options: ModelOptions
     parts["train"] = thinned(parts["train"], y[parts["train"]], options)
     preparation = fit_preparation(data.inputs.values[parts["train"]], data.names, options)
     return Sample(data.names, data.inputs, y, parts, preparation)
+
+
+def thinned(rows: np.ndarray, y: np.ndarray, options: ModelOptions) -> np.ndarray:
+    """Return the rows that stay when the larger of members and others is thinned to `balance` times the smaller.
+
+    Parameters
+    ----------
+    rows : numpy.ndarray of int64
+    y : numpy.ndarray, shape (rows,)
+        1 for members, 0 for others, of these rows.
+    options : ModelOptions
+
+    Returns
+    -------
+    numpy.ndarray of int64
+        In the order in which they came.
+    """
+    if options.balance is None:
+        return rows
+    kinds = sorted((np.flatnonzero(y > 0), np.flatnonzero(y <= 0)), key=len)
+    most = min(len(kinds[1]), math.floor(options.balance * len(kinds[0]) + 1e-9))
+    kept = np.random.default_rng(options.random_state).choice(kinds[1], most, replace=False)
+    return rows[np.sort(np.concatenate([kinds[0], kept]))]
 
 
 def cross_validate(

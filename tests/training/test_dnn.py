@@ -22,8 +22,8 @@ from scope_dask.inference.preparation import Inputs, Preparation, dmdt_values
 from scope_dask.inference.scores import scores
 from scope_dask.schema import DMDT
 from scope_dask.training import dnn
-from scope_dask.training.dataset import fit_preparation, thinned
-from scope_dask.training.fitting import Sample, TrainedModel, cross_validate, train
+from scope_dask.training.dataset import fit_preparation
+from scope_dask.training.fitting import Sample, TrainedModel, cross_validate, thinned, train
 from scope_dask.training.options import DNNOptions, TrainingOptions
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
