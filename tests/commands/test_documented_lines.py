@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import re
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import fritz_lines
+import fritz_world
 import numpy as np
 import pandas as pd
 import pytest
@@ -111,14 +114,16 @@ class Place:
 
 @pytest.fixture(scope="module")
 def working_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """Install the commands' scripts, make the working folder, and name the test Kowalski in its configuration."""
+    """Install the commands' scripts, make the working folder, and name the test servers in its configuration."""
     home = tmp_path_factory.mktemp("documented")
     scripts = home / "bin"
     scripts.mkdir()
     for name, entry in commands().items():
         module, function = entry.split(":")
         script = scripts / name
-        script.write_text(f"#!{sys.executable}\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n")
+        # As installers write it: the workers of a local cluster import it once more.
+        called = f"from {module} import {function}\nif __name__ == '__main__':\n    sys.exit({function}())\n"
+        script.write_text(f"#!{sys.executable}\nimport sys\n{called}")
         script.chmod(0o755)
     secrets = re.compile(r"_INSTANCE_|FRITZ_TOKEN|WANDB_API_KEY|CONFIG")
     environment = {name: value for name, value in os.environ.items() if not secrets.search(name)}
@@ -130,15 +135,18 @@ def working_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     sources = source_documents(frame)
     others: dict[str, list] = {name: [] for name in ("ZTF_alerts", "Gaia_EDR3", "AllWISE", "PS1_DR1")}
     catalogs = {"ZTF_sources_20230109": sources, "ZTF_sources_20240117": sources, **others}
+    catalogs["ZTF_source_classifications_DR16"] = fritz_lines.scored(frame)
     server = KowalskiServer({**catalogs, "ZTF_source_features_DR16": features(frame)})
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(server.close)
+        fritz = stack.enter_context(fritz_world.running())
+        fritz_lines.prepare(fritz, home / "scope", frame)
         config = yaml.safe_load((home / "scope" / "config.yaml").read_text())
         host = {"token": TOKEN, "host": "127.0.0.1", "port": server.port, "protocol": "http"}
         config["kowalski"]["hosts"] = {"kowalski": host}
+        config["fritz"] = fritz_lines.section(fritz)
         (home / "scope" / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
         yield Place(home / "scope", environment)
-    finally:
-        server.close()
 
 
 def has_gpu() -> bool:
