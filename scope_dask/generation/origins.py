@@ -42,7 +42,9 @@ class Catalogs:
 class Origin(Protocol):
     """What light curves come from."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Of the catalogue or archive."""
 
     def light_curves(self, what: Quadrant | SpecificIds, options: GenerationOptions) -> Any:
         """Return the lazy table of light curves, with the columns of ``schema.RAW_LIGHTCURVES``.
