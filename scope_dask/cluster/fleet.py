@@ -97,9 +97,8 @@ class Fleet:
         self._too_many: float | None = None
         self._wanted: Wanted | None = None
 
-    async def step(self) -> None:
+    async def step(self, wanted: Wanted) -> None:
         """Compare what is there with what is wanted, and act."""
-        wanted = self.folder.wanted
         if wanted != self._wanted:  # who asks again has seen to what was wrong
             self._refusals.succeeded()
             self._early.succeeded()

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import time
+from dataclasses import replace
 from typing import Any
 
 import dask
@@ -19,14 +20,14 @@ import psutil
 from distributed import Scheduler, Status
 
 from scope_dask.cluster.fleet import Fleet
-from scope_dask.cluster.folder import ClusterFolder, State
+from scope_dask.cluster.folder import ClusterFolder, State, Wanted
 from scope_dask.cluster.jobs import job_system
 from scope_dask.cluster.keys import make_keys
 from scope_dask.cluster.profile import ClusterProfile
 from scope_dask.diagnostics import LOCAL_CONFIG
 from scope_dask.errors import RunError
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("scope_dask.cluster.keeper")  # as a program its __name__ is another
 
 STEP_SECONDS = 0.5
 TELL_SECONDS = 5.0
@@ -76,14 +77,37 @@ def _scheduler_options(profile: ClusterProfile) -> dict[str, Any]:
 async def _run(folder: ClusterFolder, fleet: Fleet, scheduler: Scheduler, ending: asyncio.Event) -> None:
     state = _first_state(scheduler)
     told: tuple[Any, ...] | None = None
-    while not ending.is_set() and scheduler.status == Status.running and not folder.wanted.stop:
-        await fleet.step()
+    wanted = folder.wanted
+    while not ending.is_set() and scheduler.status == Status.running:
+        wanted = _asked(folder, wanted)
+        if wanted.stop:
+            return
+        await fleet.step(wanted)
         state.jobs, state.waiting, state.lost = fleet.table(), fleet.waiting, fleet.lost
         news = (state.jobs, state.waiting, state.lost)
         if news != told or time.time() - state.written > TELL_SECONDS:
-            folder.tell(state)
+            _tell(folder, state)
             told = news
         await _pause(ending)
+
+
+def _asked(folder: ClusterFolder, before: Wanted) -> Wanted:
+    """Return what is wanted; as before where that cannot be read now, an end where the folder is gone."""
+    try:
+        return folder.wanted
+    except FileNotFoundError:
+        logger.warning("the folder of the cluster is gone")
+        return replace(before, stop=True)
+    except (OSError, ValueError) as error:
+        logger.warning("what is wanted cannot be read: %s", error)
+        return before
+
+
+def _tell(folder: ClusterFolder, state: State) -> None:
+    try:
+        folder.tell(state)
+    except OSError as error:  # a full disk is no reason to end a cluster
+        logger.warning("the state cannot be written: %s", error)
 
 
 async def _pause(ending: asyncio.Event) -> None:

@@ -26,7 +26,8 @@ def slurm_machine(tmp_path_factory) -> Iterator[Path]:
     clusters = tmp_path_factory.mktemp("clusters")
     changes.setenv("SLURM_CONF", str(configuration))
     changes.setenv("SCOPE_DASK_CLUSTERS", str(clusters))
-    changes.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), str(TESTS.parent)]))  # jobs unpickle our functions
+    paths = (TESTS / "cluster", TESTS, TESTS.parent)  # jobs unpickle our functions
+    changes.setenv("PYTHONPATH", os.pathsep.join(map(str, paths)))
     with (SLURM_ROOT / "tests.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
