@@ -26,6 +26,7 @@ __all__ = [
     "feature_values",
     "load_models",
     "manifest_path",
+    "model_files",
     "predict",
     "read_checked",
     "read_manifest",
@@ -120,7 +121,7 @@ def load_models(
         network is of another kind or takes other inputs than its manifest says.
     """
     paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
-    found = [_read(file, preparation) for p in paths for file in _model_files(Path(p))]
+    found = [_read(file, preparation) for p in paths for file in model_files(Path(p))]
     _refuse_duplicates(found)
     if not found:
         raise ModelError("no path of a model was given: name a model file or a folder of models")
@@ -143,8 +144,14 @@ def _refuse_duplicates(models: list[Model]) -> None:
         seen[model.column] = model.path
 
 
-def _model_files(path: Path) -> list[Path]:
-    """Return `path` if it is a file, else the newest models of each class in the folder and its subfolders."""
+def model_files(path: Path) -> list[Path]:
+    """Return `path` if it is a file, else the newest models of each class in the folder and its subfolders.
+
+    Raises
+    ------
+    ModelError
+        If there are none.
+    """
     if path.is_file():
         return [path]
     if not path.exists():

@@ -24,6 +24,7 @@ import yaml
 from kowalski_documents import matchfile_id, place, source_documents
 from kowalski_server import KowalskiServer
 from kowalski_sky import TOKEN
+from prediction_tables import feature_table, save_xgb_models, write_features
 
 from scope_dask import ragged
 from scope_dask.schema import RAW_LIGHTCURVES
@@ -146,7 +147,16 @@ def working_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         config["kowalski"]["hosts"] = {"kowalski": host}
         config["fritz"] = fritz_lines.section(fritz)
         (home / "scope" / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        make_inference_script(Place(home / "scope", environment))
         yield Place(home / "scope", environment)
+
+
+def make_inference_script(place: Place) -> None:
+    """Put small models and the features of specific ids into the folder, and make ``get_all_preds.sh``."""
+    save_xgb_models(place.folder / "models_xgb" / "experiment")
+    write_features(feature_table(12), place.folder / "features" / "specific_ids" / "gen_features_specific_ids.parquet")
+    made = place.run("create-inference-script --algorithm xgb")
+    assert made.returncode == 0, made.stderr
 
 
 def has_gpu() -> bool:
@@ -176,6 +186,14 @@ def test_what_the_ids_lines_leave(working_folder) -> None:
         assert file["dataset_ccd_2_quad_3_field_301"][()].tolist() == expected
     with h5py.File(folder / "field_301.h5") as file:
         assert len(file["dataset_field_301"]) == 24
+
+
+def test_what_the_inference_lines_leave(working_folder) -> None:
+    folder = working_folder.folder / "preds_xgb"
+    found = pd.read_parquet(folder / "field_301" / "field_301.parquet")
+    assert sorted(found["_id"]) == sorted(light_curves()["_id"])
+    assert found[["rrlyr_xgb", "vnv_xgb"]].notna().all(axis=None)
+    assert len(pd.read_parquet(folder / "field_specific_ids" / "field_specific_ids.parquet")) == 12
 
 
 def test_every_command_has_help_with_its_defaults(working_folder) -> None:
