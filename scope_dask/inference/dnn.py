@@ -30,6 +30,7 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     "Dense": {"use_bias": True},
 }
 _IMAGE_BRANCH = [*["SeparableConv2D"] * 2, "MaxPooling2D", *["SeparableConv2D"] * 2, "GlobalAveragePooling2D"]
+WEIGHTS = ".weights.h5"  # what the name of a file of weights alone ends with
 _OTHERS = ("InputLayer", "Dropout", "Concatenate", "Dense")
 
 
@@ -74,6 +75,29 @@ def read_network(content: bytes, where: str) -> Network:
     return _network(layers, weights, where)
 
 
+def read_weights(content: bytes, where: str) -> Network:
+    """Read a network of ours from the bytes of a file of weights alone, as ``scope-train --weights-only`` writes it.
+
+    Raises
+    ------
+    ModelError
+        If it is no such file.
+    """
+    import h5py
+
+    try:
+        with h5py.File(io.BytesIO(content), "r") as file:
+            weights = _weights_of_keras(file)
+    except (OSError, KeyError) as error:
+        raise ModelError(f"{where} is no file of weights of Keras 3 ({type(error).__name__}: {error})") from error
+    kinds = {"dense": "Dense", "score": "Dense", "conv": "SeparableConv2D"}
+    order = ("conv_1", "conv_2", "conv_3", "conv_4", "dense_1", "dense_2", "dense_head", "score")
+    layers = [
+        {"class_name": kinds[name.split("_")[0]], "config": {"name": name}} for name in order if weights.get(name)
+    ]
+    return _network(layers, weights, where, whole=False)
+
+
 def _weights_of_keras(file: Any) -> dict[str, list[np.ndarray]]:
     groups = [group["vars"] for group in file["layers"].values()]
     return {g.attrs["name"]: [g[str(k)][()] for k in range(len(g))] for g in groups}
@@ -83,13 +107,20 @@ def _weights_of_hdf5(file: Any) -> dict[str, list[np.ndarray]]:
     return {name: [group[path][()] for path in group.attrs["weight_names"]] for name, group in file.items()}
 
 
-def _network(layers: list[dict[str, Any]], weights: dict[str, list[np.ndarray]], where: str) -> Network:
-    """Put the weights together; layers of one kind stand in the order in which they are applied."""
+def _network(
+    layers: list[dict[str, Any]], weights: dict[str, list[np.ndarray]], where: str, whole: bool = True
+) -> Network:
+    """Put the weights together; layers of one kind stand in the order in which they are applied.
+
+    Their settings are checked where the file is of a `whole` model.
+    """
     names: dict[str, list[str]] = {}
     for layer in layers:
-        _check_layer(layer, where)
+        if whole:
+            _check_layer(layer, where)
         names.setdefault(layer["class_name"], []).append(_name(layer))
-    _check_order(layers, names, where)
+    if whole:
+        _check_order(layers, names, where)
     dense = [tuple(weights.get(n, [])) for n in names.get("Dense", [])]
     convolutions = [tuple(weights.get(n, [])) for n in names.get("SeparableConv2D", [])]
     try:
@@ -98,7 +129,7 @@ def _network(layers: list[dict[str, Any]], weights: dict[str, list[np.ndarray]],
             tuple((d[..., 0], p[0, 0], bias) for d, p, bias in convolutions),
             tuple((kernel, bias) for kernel, bias in dense[-2:]),
         )
-        if _image_first(layers):
+        if whole and _image_first(layers):
             network = _swapped(network)
         consistent = network.consistent()
     except (ValueError, IndexError) as error:

@@ -6,13 +6,15 @@ import importlib.util
 import os
 import tempfile
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from scope_dask.errors import ModelError, UsageError
-from scope_dask.inference.dnn import network_score, read_network
+from scope_dask.inference.dnn import WEIGHTS, network_score, read_network, read_weights
 from scope_dask.inference.manifest import manifest_path, read_manifest
 from scope_dask.inference.network import SIDE, Network
 from scope_dask.inference.preparation import Preparation
@@ -127,19 +129,21 @@ def fit(sample: Sample, options: DNNOptions) -> Fitted:
     keras, tensorflow = keras_modules(options.n_jobs)
     start = _pre_trained(sample, options)
     preparation = start[1] if start else sample.preparation
-    sample = Sample(sample.names, sample.inputs, sample.y, sample.parts, preparation)
-    model = build(len(sample.names), options.conv_branch, options.random_state)
-    if start:
-        _set_weights(model, start[0], str(options.pre_trained_model))
-    _compile(keras, model, options)
-    history = model.fit(
-        _stream(tensorflow, sample, "train", options),
-        validation_data=_stream(tensorflow, sample, "val", options),
-        epochs=options.epochs,
-        callbacks=_callbacks(keras, options),
-        shuffle=False,  # the stream is shuffled
-        verbose=options.verbose,
-    ).history
+    sample = replace(sample, preparation=preparation)
+    device = nullcontext() if options.gpu is None else tensorflow.device(f"/GPU:{options.gpu}")
+    with device:
+        model = build(len(sample.names), options.conv_branch, options.random_state)
+        if start:
+            _set_weights(model, start[0], str(options.pre_trained_model))
+        _compile(keras, model, options)
+        history = model.fit(
+            _stream(tensorflow, sample, "train", options),
+            validation_data=_stream(tensorflow, sample, "val", options),
+            epochs=options.epochs,
+            callbacks=_callbacks(keras, options),
+            shuffle=False,  # the stream is shuffled
+            verbose=options.verbose,
+        ).history
     _require_finite(history, options)
     files = _saved(model)
     return Fitted(
@@ -160,7 +164,8 @@ def _pre_trained(sample: Sample, options: DNNOptions) -> tuple[Network, Preparat
     path = Path(options.pre_trained_model)
     if not path.is_file():
         raise ModelError(f"{path} does not exist; expected the .keras or .h5 file of a network to continue with")
-    network = read_network(path.read_bytes(), str(path))
+    read = read_weights if path.name.endswith(WEIGHTS) else read_network
+    network = read(path.read_bytes(), str(path))
     preparation = sample.preparation
     if manifest_path(path).is_file():
         preparation = read_manifest(path).preparation

@@ -42,6 +42,8 @@ class Sample:
         Rows of training, validation and test.
     preparation : Preparation
         Fitted on the training rows.
+    groups : numpy.ndarray or None
+        Star of each row; None: every row is a star of its own.
     """
 
     names: tuple[str, ...]
@@ -49,6 +51,7 @@ class Sample:
     y: np.ndarray
     parts: dict[str, np.ndarray]
     preparation: Preparation
+    groups: np.ndarray | None = None
 
     def x(self, part: str) -> np.ndarray:
         """Return the prepared features of the rows of a part, float32."""
@@ -107,11 +110,14 @@ class TrainedModel:
     files : dict of bytes
         Contents of the model's files by suffix, the one that scoring reads first.
     score : Score
+    sample : Sample or None
+        What it was fitted to, for reports.
     """
 
     manifest: Manifest
     files: dict[str, bytes]
     score: Score = field(compare=False, repr=False)
+    sample: Sample | None = field(default=None, compare=False, repr=False)
 
     @property
     def content(self) -> bytes:
@@ -127,30 +133,37 @@ class TrainedModel:
         """Write ``{root}/{tag}/{tag}.{YYYYMMDD_HHMMSS}`` with the suffixes of the model and ``.manifest.json``.
 
         XGBoost: ``.json`` and ``.params``; neural network: ``.keras`` and ``.h5``. Each file appears whole or not
-        at all, the model file last; an earlier model is never overwritten.
-
-        Parameters
-        ----------
-        root : path
-        when : datetime, optional
-            Time in the name, in UTC; None: now, or the next second without a model.
+        at all, the model file last; an earlier model is never overwritten: `root` and `when` are as in `free_stem`.
 
         Returns
         -------
         pathlib.Path
             Of the model file.
         """
-        tag = self.manifest.tag
-        folder = Path(root) / tag
-        moment = (when or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0)
-        while any(folder.glob(f"{_escaped(tag)}.{moment:%Y%m%d_%H%M%S}.*")):
-            moment += timedelta(seconds=1)
-        first, *others = (folder / f"{tag}.{moment:%Y%m%d_%H%M%S}{suffix}" for suffix in self.files)
+        stem, moment = free_stem(root, self.manifest.tag, when)
+        first, *others = (stem.with_name(f"{stem.name}{suffix}") for suffix in self.files)
         for path in others:
             _write(path, self.files[path.suffix])
         _write(manifest_path(first), replace(self.manifest, created=moment.isoformat()).to_json().encode())
         _write(first, self.content)
         return first
+
+
+def free_stem(root: str | os.PathLike[str], tag: str, when: datetime | None = None) -> tuple[Path, datetime]:
+    """Return ``{root}/{tag}/{tag}.{YYYYMMDD_HHMMSS}`` of which there is nothing yet, and that time.
+
+    Parameters
+    ----------
+    root : path
+    tag : str
+    when : datetime, optional
+        None: now. The first second from then on that is free.
+    """
+    folder = Path(root) / tag
+    moment = (when or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0)
+    while any(folder.glob(f"{_escaped(tag)}.{moment:%Y%m%d_%H%M%S}*")):
+        moment += timedelta(seconds=1)
+    return folder / f"{tag}.{moment:%Y%m%d_%H%M%S}", moment
 
 
 def _escaped(name: str) -> str:
@@ -291,7 +304,7 @@ def _train_one(data: TrainingSet, tag: str, options: ModelOptions) -> TrainedMod
         created="",
         copies={suffix: sums[suffix] for suffix in fitted.copies},
     )
-    return TrainedModel(manifest, fitted.files, fitted.score)
+    return TrainedModel(manifest, fitted.files, fitted.score, sample)
 
 
 def _parameters(options: ModelOptions) -> dict[str, Any]:
@@ -310,7 +323,7 @@ def _sample(data: TrainingSet, tag: str, rows: np.ndarray, options: ModelOptions
     parts = {name: rows[positions] for name, positions in local.items()}
     parts["train"] = thinned(parts["train"], y[parts["train"]], options)
     preparation = fit_preparation(data.inputs.values[parts["train"]], data.names, options)
-    return Sample(data.names, data.inputs, y, parts, preparation)
+    return Sample(data.names, data.inputs, y, parts, preparation, data.groups)
 
 
 def thinned(rows: np.ndarray, y: np.ndarray, options: ModelOptions) -> np.ndarray:

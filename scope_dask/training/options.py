@@ -53,6 +53,11 @@ class ModelOptions:
         smaller; None: all are used.
     n_jobs : int
         Threads.
+    gpu : int or None
+        Number of the CUDA device to train on. None: trees on the CPU, networks where TensorFlow puts them.
+    pre_trained_model : str or None
+        File of a model whose training is continued. Its manifest, if it has one, says how features are imputed and
+        scaled.
     """
 
     features: tuple[str, ...] | None = None
@@ -70,6 +75,8 @@ class ModelOptions:
     weight_per_class: bool = True
     balance: float | None = None
     n_jobs: int = 1
+    gpu: int | None = None
+    pre_trained_model: str | None = None
 
     def __post_init__(self) -> None:
         self._require(
@@ -82,6 +89,7 @@ class ModelOptions:
             ),
             ("balance", self.balance is None or self.balance >= 1, "None or at least 1"),
             ("n_jobs", self.n_jobs >= 1, "at least 1"),
+            ("gpu", self.gpu is None or self.gpu >= 0, "None or at least 0"),
             ("features", self.features is None or len(self.features) > 0, "None or at least one name"),
         )
         one_of("imputation", self.imputation, get_args(Imputation))
@@ -112,6 +120,37 @@ class ModelOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class GridSearch:
+    """Values among which the parameters of XGBoost are chosen by cross-validation, in stages.
+
+    Attributes
+    ----------
+    max_depth, min_child_weight, subsample, colsample_bytree, eta : tuple
+        As XGBoost names them.
+    n_folds : int
+        Of the training stars.
+    metric : {"auc", "logloss"}
+        What decides.
+    """
+
+    max_depth: tuple[int, ...] = (3, 5, 7)
+    min_child_weight: tuple[float, ...] = (1.0, 3.0, 5.0)
+    subsample: tuple[float, ...] = (0.6, 0.8, 1.0)
+    colsample_bytree: tuple[float, ...] = (0.6, 0.8, 1.0)
+    eta: tuple[float, ...] = (0.3, 0.2, 0.1, 0.05)
+    n_folds: int = 5
+    metric: Literal["auc", "logloss"] = "auc"
+
+    def __post_init__(self) -> None:
+        for name in ("max_depth", "min_child_weight", "subsample", "colsample_bytree", "eta"):
+            if not (values := getattr(self, name)) or min(values) <= 0:
+                raise OptionError(f"{name} of the grid search is {values}; expected values above 0")
+        if self.n_folds < 2:
+            raise OptionError(f"n_folds of the grid search is {self.n_folds}; expected at least 2")
+        one_of("metric of the grid search", self.metric, ("auc", "logloss"))
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingOptions(ModelOptions):
     """Options of the training of XGBoost classifiers, beside those of `ModelOptions`.
 
@@ -126,6 +165,9 @@ class TrainingOptions(ModelOptions):
     eval_metric : {"auc", "logloss"}
         Validation result. The area under the ROC curve is the original's; with few members it is soon at its
         best, and training stops before the scores reach the ends of their range.
+    search : GridSearch or None
+        Choose depth, weight, fractions and rate by cross-validation; None: those above. Not used where the training
+        of a model is continued.
     """
 
     max_depth: int = 6
@@ -136,6 +178,7 @@ class TrainingOptions(ModelOptions):
     num_boost_round: int = 999
     early_stopping_rounds: int = 10
     eval_metric: Literal["auc", "logloss"] = "logloss"
+    search: GridSearch | None = None
 
     def __post_init__(self) -> None:
         ModelOptions.__post_init__(self)
@@ -184,9 +227,6 @@ class DNNOptions(ModelOptions):
         in 32.
     run_eagerly : bool
         Step by step in Python, to look for errors: slow.
-    pre_trained_model : str or None
-        File of a network whose training is continued. Its manifest, if it has one, says how features are imputed
-        and scaled.
     tensorboard_dir : str
         Where TensorBoard's logs go.
     verbose : int
@@ -215,7 +255,6 @@ class DNNOptions(ModelOptions):
     lr_factor: float = 0.1
     float_convert_types: tuple[int, int] = (64, 32)
     run_eagerly: bool = False
-    pre_trained_model: str | None = None
     tensorboard_dir: str = "logs"
     verbose: int = 0
 

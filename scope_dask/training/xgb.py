@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from scope_dask.inference.xgb import booster_score
+from scope_dask.errors import ModelError
+from scope_dask.inference.manifest import manifest_path, read_manifest
+from scope_dask.inference.preparation import Preparation
+from scope_dask.inference.xgb import booster_score, load_booster
 from scope_dask.training.evaluation import best_class, binary_metrics, confusion
 from scope_dask.training.fitting import (
     Fitted,
@@ -18,6 +23,7 @@ from scope_dask.training.fitting import (
     train_all,
 )
 from scope_dask.training.options import TrainingOptions
+from scope_dask.training.search import SEARCHED, booster_parameters, staged_search
 
 __all__ = [
     "TrainedModel",
@@ -35,21 +41,55 @@ __all__ = [
 
 
 def fit(sample: Sample, options: TrainingOptions) -> Fitted:
-    """Boost trees while validation improves."""
+    """Boost trees while validation improves; before that, choose the parameters where a search is asked for.
+
+    Raises
+    ------
+    UsageError
+        If there are too few members for the search.
+    ModelError
+        If the model to continue with cannot be read, or was made for other features.
+    """
     import xgboost
 
-    booster = boost(
-        sample.x("train"), sample.targets("train"), sample.x("val"), sample.targets("val"), sample.names, options
-    )
+    found: dict[str, Any] = {}
+    start = None
+    if options.pre_trained_model is not None:
+        start, preparation = _pre_trained(sample, options.pre_trained_model)
+        sample = replace(sample, preparation=preparation)
+    elif options.search is not None:
+        options, trials = staged_search(sample, options, options.search)
+        found = {**{name: getattr(options, name) for name in SEARCHED}, "trials": trials}
+    data = (sample.x("train"), sample.targets("train"), sample.x("val"), sample.targets("val"))
+    booster = boost(*data, sample.names, options, start)
     return Fitted(
         preparation=sample.preparation,
-        score=booster_score(booster),
+        score=booster_score(load_booster(bytes(booster.save_raw("json"))) if options.gpu is not None else booster),
         files={".json": bytes(booster.save_raw("json")), ".params": booster.save_config().encode()},
         copies=(),
-        parameters={"rounds": booster.num_boosted_rounds()},
+        parameters={"rounds": booster.num_boosted_rounds(), **found},
         metrics={},
         versions={"xgboost": xgboost.__version__},
     )
+
+
+def _pre_trained(sample: Sample, where: str) -> tuple[Any, Preparation]:
+    """Return the booster to continue with and how it is fed."""
+    path = Path(where)
+    if not path.is_file():
+        raise ModelError(f"{path} does not exist; expected the .json file of a model to continue with")
+    booster = load_booster(path.read_bytes())
+    if (count := booster.num_features()) != len(sample.names):
+        raise ModelError(f"the model {path} takes {count} features, and would be given {len(sample.names)}")
+    if not manifest_path(path).is_file():
+        return booster, sample.preparation
+    preparation = read_manifest(path).preparation
+    if preparation.features != sample.names:
+        raise ModelError(
+            f"the model {path} was trained on other features, or in another order: name those of its manifest, "
+            "or train anew"
+        )
+    return booster, preparation
 
 
 def boost(
@@ -59,6 +99,7 @@ def boost(
     y_val: np.ndarray,
     names: tuple[str, ...],
     options: TrainingOptions,
+    start: Any = None,
 ) -> Any:
     """Return an XGBoost booster of the trees up to the best validation result.
 
@@ -70,29 +111,21 @@ def boost(
     names : tuple of str
         Of the features.
     options : TrainingOptions
+    start : xgboost.Booster, optional
+        To go on from.
     """
     import xgboost
 
-    weight = float((y == 0).sum() / (y == 1).sum()) if options.weight_per_class else 1.0
-    parameters = {
-        "objective": "binary:logistic",
-        "eval_metric": options.eval_metric,
-        "tree_method": "hist",
-        "scale_pos_weight": weight,
-        "seed": options.random_state,
-        "nthread": options.n_jobs,
-        "verbosity": 0,
-        **{k: getattr(options, k) for k in ("max_depth", "min_child_weight", "eta", "subsample", "colsample_bytree")},
-    }
     stop = xgboost.callback.EarlyStopping(
         rounds=options.early_stopping_rounds, maximize=options.eval_metric == "auc", save_best=True
     )
     make = {"feature_names": list(names), "nthread": options.n_jobs}
     return xgboost.train(
-        parameters,
+        booster_parameters(y, options),
         xgboost.DMatrix(x, y, **make),
         options.num_boost_round,
         evals=[(xgboost.DMatrix(x_val, y_val, **make), "val")],
         callbacks=[stop],
         verbose_eval=False,
+        xgb_model=start,
     )
