@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from scope_dask.commands._parser import Call, Command, flag, option, values
-from scope_dask.errors import RunError
 
 if TYPE_CHECKING:
     from scope_dask.generation import Generated, Job
@@ -94,17 +93,13 @@ ARGUMENTS = (*WHERE, *CATALOGS, *COMPUTATION, *FILES, *RUNNING)
 def run(call: Call) -> None:
     """Generate features, or tell what would be done."""
     from scope_dask.commands._generation import check_device, job_of
-    from scope_dask.sources.kowalski import KowalskiUnavailableError
 
     check_device(call)
     job = job_of(call)
     if call.dry_run:
         show(call, job)
-        return
-    try:
+    else:
         tell(call, generated(call, job))
-    except KowalskiUnavailableError as error:
-        raise RunError(str(error)) from None
 
 
 def generated(call: Call, job: Job) -> Generated:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from scope_dask.commands._layout import find_file
 from scope_dask.commands._parser import Call, Command, flag, option, values
 from scope_dask.commands.generate_features import CATALOGS, COMPUTATION, FILES, RUNNING, generated, show, tell
-from scope_dask.errors import OptionError, RunError
+from scope_dask.errors import OptionError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,13 +62,7 @@ class Models:
 
 def run(call: Call) -> None:
     """Find the sources, generate their features, and print the time that the folders are named after."""
-    from scope_dask.sources.kowalski import KowalskiUnavailableError
-
-    try:
-        current_dt = run_scope_local(call)
-    except KowalskiUnavailableError as error:
-        raise RunError(str(error)) from None
-    if current_dt:
+    if current_dt := run_scope_local(call):
         call.say(current_dt, level=0)
 
 
