@@ -10,7 +10,9 @@ import dask
 import generation_sky as sky
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from hats_files import hats_catalog
 from kowalski_server import KowalskiServer
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -170,3 +172,22 @@ def test_options_out_of_range_are_named() -> None:
         replace(NO_PERIODS, period_batch_size=0)
     with pytest.raises(OptionError, match=r"max_timestamp_hjd is -1\.0; it must be a Julian date above 0"):
         replace(NO_PERIODS, max_timestamp_hjd=-1.0)
+
+
+def test_a_hats_catalogue_gives_the_same(paths, tmp_path) -> None:
+    frame = sky.light_curves()
+    points = {
+        "hmjd": [[t - 2400000.5 for t in curve] for curve in frame["hjd"]],
+        **{name: frame[name].tolist() for name in ("mag", "magerr", "catflags")},
+    }
+    types = {"hmjd": pa.float64(), "mag": pa.float64(), "magerr": pa.float64(), "catflags": pa.int32()}
+    lists = [pa.array(points[name], pa.list_(kind)) for name, kind in types.items()]
+    stored = {"objectid": "_id", "objra": "ra", "objdec": "dec", "fieldid": "field", "filterid": "filter"}
+    columns = {name: frame[own].to_numpy() for name, own in stored.items()}
+    columns["rcid"] = (4 * (frame["ccd"] - 1) + frame["quad"] - 1).to_numpy()
+    table = pa.table({**columns, "lightcurve": pa.StructArray.from_arrays(lists, list(types))})
+    root = hats_catalog(tmp_path / "hats", table, (5, 6), ("objra", "objdec"))
+    expected = feature_table(what=sky.HERE, options=NO_PERIODS, **archive(paths)).compute()
+    found = feature_table(ArchiveOrigin(str(root)), sky.HERE, NO_PERIODS, sky.local_catalogs(paths)).compute()
+    numbers = ["_id", "ra", "dec", "field", "ccd", "quad", "filter", "n", "median", "n_ztf_alerts", "Gaia_EDR3___id"]
+    pd.testing.assert_frame_equal(sky.sorted_features(found)[numbers], sky.sorted_features(expected)[numbers])
