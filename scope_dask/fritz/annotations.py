@@ -84,9 +84,19 @@ def update_annotation(fritz: Fritz, entry: Mapping[str, Any], changes: Mapping[s
     FritzError
     """
     data = {**entry["data"], **changes}
-    body = {"data": data, "origin": entry["origin"]}
-    fritz.send("PUT", path_of(entry["obj_id"], "annotations", int(entry["id"])), body, acl="Annotate")
+    replace_annotation(fritz, entry, data)
     return data
+
+
+def replace_annotation(fritz: Fritz, entry: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+    """Put other data in place of all those of an annotation. Needs the permission Annotate.
+
+    Raises
+    ------
+    FritzError
+    """
+    body = {"data": dict(data), "origin": entry["origin"]}
+    fritz.send("PUT", path_of(entry["obj_id"], "annotations", int(entry["id"])), body, acl="Annotate")
 
 
 def delete_annotation(fritz: Fritz, entry: Mapping[str, Any]) -> None:

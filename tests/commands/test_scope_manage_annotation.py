@@ -1,0 +1,120 @@
+"""scope-manage-annotation against a test Fritz."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from faulty_http import Fault, html
+from fritz_server import FritzServer, write_then
+
+from scope_dask.commands.scope_manage_annotation import number_or_text
+from scope_dask.formats import read_table, write_table
+
+NAME = "scope_manage_annotation"
+ORIGIN = ["--origin", "revisedperiod"]
+POST = ["--action", "post", *ORIGIN, "--group_ids", "360", "361"]
+
+
+@pytest.fixture
+def sources(place) -> list[str]:
+    """Save sources, and write a table of them with periods."""
+    ids = ["ZTFJ1+2", "ZTFJ3-4", "a_b.c"]
+    for obj_id in ids:
+        place.fritz.state.add_source(obj_id, groups=[360])
+    write_table(pd.DataFrame({"obj_id": ids, "period": [0.5, 1.5, 2.0], "n": [1, 2, 3]}), "sample.csv")
+    return ids
+
+
+def notes(server: FritzServer) -> dict[str, dict[str, Any]]:
+    return {note["obj_id"]: note["data"] for note in server.state.annotations.values()}
+
+
+def annotate(server: FritzServer, obj_id: str, **data: Any) -> None:
+    body = {"origin": "revisedperiod", "data": data, "group_ids": [360]}
+    server.state.post_annotation(server.user, {}, body, obj_id)
+
+
+def test_posting_from_a_file(place, sources) -> None:
+    said = place.run_process(NAME, *POST, "--source", "sample.csv", "--key", "period")
+    assert notes(place.fritz) == {sources[0]: {"period": 0.5}, sources[1]: {"period": 1.5}, sources[2]: {"period": 2.0}}
+    assert f"{sources[0]}: revisedperiod: period = 0.5" in said
+    assert all(note["groups"] == [360, 361] for note in place.fritz.state.annotations.values())
+    result = read_table("fritzAnnotations/sample_post_revisedperiod.csv")
+    assert result["obj_id"].tolist() == sources
+    assert [p.name for p in Path("fritzAnnotations").iterdir()] == ["sample_post_revisedperiod.csv"]
+    writes = sum(r.method != "GET" for r in place.fritz.requests)
+    assert "is there already" in place.run(NAME, *POST, "--source", "sample.csv", "--key", "period")
+    assert sum(r.method != "GET" for r in place.fritz.requests) == writes
+
+
+@pytest.mark.parametrize(("text", "value"), [("3", 3), ("0.25", 0.25), ("1e-3", 0.001), ("-2", -2), ("x", "x")])
+def test_posting_one_value(place, sources, text, value) -> None:
+    place.run(NAME, *POST, "--source", sources[0], "--key", "k", "--value", text)
+    assert notes(place.fritz) == {sources[0]: {"k": value}}
+    assert type(notes(place.fritz)[sources[0]]["k"]) is type(value)
+    assert number_or_text("nan") == "nan"
+
+
+def test_updating_keeps_the_other_keys(place, sources) -> None:
+    annotate(place.fritz, sources[0], period=9.0, note="kept")
+    said = place.run(NAME, "--action", "update", *ORIGIN, "--source", "sample.csv", "--key", "period")
+    assert notes(place.fritz) == {sources[0]: {"period": 0.5, "note": "kept"}}
+    assert "period = 0.5, was 9.0" in said
+    assert f"{sources[1]}: has no annotation revisedperiod" in said
+
+
+def test_deleting_a_key_and_a_whole_annotation(place, sources) -> None:
+    annotate(place.fritz, sources[0], period=9.0, note="kept")
+    annotate(place.fritz, sources[1], period=8.0)
+    said = place.run(NAME, "--action", "delete", *ORIGIN, "--source", "sample.csv", "--key", "period")
+    assert notes(place.fritz) == {sources[0]: {"note": "kept"}}
+    assert f"{sources[0]}: revisedperiod: period = 9.0 is deleted" in said
+    assert "revisedperiod is deleted, with period = 8.0" in said
+    assert "has no period" in place.run(NAME, "--action", "delete", *ORIGIN, "--source", sources[0], "--key", "period")
+    place.run(NAME, "--action", "delete", *ORIGIN, "--source", sources[0])
+    assert notes(place.fritz) == {}
+
+
+def test_an_interrupted_call_goes_on(place, sources) -> None:
+    place.fritz.fail(*[html(502)] * 4, when=lambda r: r.method == "POST" and sources[1] in r.path)
+    place.run(NAME, *POST, "--source", "sample.csv", "--key", "period", code=1)
+    assert list(notes(place.fritz)) == sources[:1]
+    before = len(place.fritz.requests)
+    place.run(NAME, *POST, "--source", "sample.csv", "--key", "period")
+    assert list(notes(place.fritz)) == sources
+    assert not [r for r in place.fritz.requests[before:] if sources[0] in r.path]
+
+
+def test_a_write_whose_answer_is_lost_is_not_repeated(place, sources) -> None:
+    place.fritz.fail(write_then(Fault("reset")), when=lambda r: r.method == "POST")
+    place.run(NAME, *POST, "--source", "sample.csv", "--key", "period")
+    assert sum(r.method == "POST" for r in place.fritz.requests) == 3
+
+
+def test_a_dry_run_sends_nothing(place, sources) -> None:
+    said = place.run(NAME, *POST, "--source", "sample.csv", "--key", "period", "--dry-run")
+    assert "ZTFJ1+2: period = 0.5" in said
+    assert place.fritz.requests == []
+    assert not Path("fritzAnnotations").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--action", "put"], "invalid choice"),
+        ([], "--action post needs --key"),
+        (["--key", "k"], "needs --value"),
+        (["--key", "k", "--value", "1", "--group-ids", "999"], "groups that do not exist"),
+        (["--key", "k", "--value", "1", "--origin", ".x"], "do not begin with a letter"),
+        (["--key", "k", "--value", "1", "--source", "a:b"], "'a:b'"),
+        (["--source", "bad.csv", "--key", "absent"], "has no column absent"),
+        (["--source", "bad.csv", "--key", "period"], "twice: a; sources without period: b"),
+    ],
+)
+def test_what_is_wrong_is_said_before_the_first_write(place, sources, words, said) -> None:
+    write_table(pd.DataFrame({"obj_id": ["a", "a", "b"], "period": [1.0, 2.0, None]}), "bad.csv")
+    assert said in place.run(NAME, *POST, "--source", "ZTFJ1+2", *words, code=2)
+    assert {r.method for r in place.fritz.requests} <= {"GET"}
