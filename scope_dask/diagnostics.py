@@ -16,6 +16,7 @@ from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, performance_report
 
 from scope_dask._version import __version__
+from scope_dask.errors import RunError
 
 if TYPE_CHECKING:
     from scope_dask.config import RunOptions
@@ -80,8 +81,14 @@ def _memory(limit: str, workers: int) -> int | str:
 @contextlib.contextmanager
 def recorded(root: Path, enabled: bool) -> Iterator[None]:
     """Save Dask's performance report of the block in `root`."""
-    with performance_report(filename=str(root / PERFORMANCE_REPORT)) if enabled else contextlib.nullcontext():
-        yield
+    with contextlib.ExitStack() as stack:
+        if enabled:
+            stack.enter_context(performance_report(filename=str(root / PERFORMANCE_REPORT)))
+        try:
+            yield
+        except RunError:
+            stack.pop_all()  # there is no scheduler to ask
+            raise
 
 
 def versions() -> dict[str, str]:

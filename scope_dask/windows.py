@@ -105,7 +105,7 @@ def _windows(
             # Released before its task has ended, a future would have the scheduler cancel the task.
             reported, released = [future for future in reported if future.status == "pending"], now
         if now - looked > POLL_SECONDS:
-            yield from _failures(running, inbox)
+            yield from _failures(running, inbox, client)
             looked = now
 
 
@@ -123,9 +123,12 @@ def _check_connected(client: Client) -> None:
         )
 
 
-def _failures(running: dict[int, Future], inbox: queue.SimpleQueue[dict[str, Any]]) -> Iterator[tuple[int, Any]]:
+def _failures(
+    running: dict[int, Future], inbox: queue.SimpleQueue[dict[str, Any]], client: Client
+) -> Iterator[tuple[int, Any]]:
     """Yield (and forget) the tasks that ended without a report."""
     ended = {p: future.status for p, future in running.items() if future.status != "pending"}
+    _check_connected(client)  # a client that lost its scheduler says so, then calls all its tasks cancelled
     if not inbox.empty():
         return  # some of these reported in the meantime; the next look tells
     for partition, status in ended.items():

@@ -64,8 +64,14 @@ def _connected(address: str, **options: object) -> Iterator[Client]:
         client = Client(address, **options)
     except (OSError, ValueError) as error:
         raise RunError(f"the scheduler at {address} does not answer: {error}") from None
-    with client:
-        yield client
+    log = logging.getLogger("distributed.client")
+    level = log.level
+    log.setLevel(logging.CRITICAL)  # that a scheduler is gone is told in a sentence
+    try:
+        with client:
+            yield client
+    finally:
+        log.setLevel(level)
 
 
 @contextlib.contextmanager

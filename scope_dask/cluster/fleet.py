@@ -21,7 +21,7 @@ from scope_dask.errors import RunError
 logger = logging.getLogger(__name__)
 
 MOST_BACK_OFF_SECONDS = 300.0
-MOST_EARLY_ENDS = 5  # jobs in a row that end before a worker connects; then something is wrong with all of them
+MOST_EARLY_ENDS = 4  # jobs in a row that end before a worker connects; then something is wrong with all of them
 SILENT_SECONDS = 30.0  # a nanny that restarts its worker needs a few
 START_SECONDS = 240.0  # for the prologue and the imports of a job, beside the time in which it looks for its scheduler
 PATIENCE_LOOKS = 6  # looks at the queue during which less work is wanted before jobs are given back

@@ -109,8 +109,12 @@ def test_it_stops_and_leaves_logs_only(launched) -> None:
 
 def test_an_idle_cluster_stops_itself(tmp_path) -> None:
     profile = tmp_path / "short.yaml"
-    profile.write_text("system: local\njobs: 0\ninterface: lo\nidle_timeout: 2 s\n")
+    profile.write_text("system: local\njobs: 0\ninterface: lo\nidle_timeout: 4 s\ntls: false\n")
     scope("launch", str(profile))
     folder = ClusterFolder("short")
+    address = folder.state.address
+    assert address.startswith("tcp://127.0.0.1:")
+    with client_of(address) as client:
+        assert client.scheduler_info()["workers"] == {}
     until(lambda: not folder.alive and folder.state is None, 30)
     assert not (folder.path / "tls").exists()

@@ -59,7 +59,7 @@ def test_jobs_that_end_before_their_worker_connects(tmp_path) -> None:
     prologue = (f"test -e {switch} || {{ echo no such module >&2; exit 3; }}",)
     with launched("early", 1, prologue=prologue) as folder:
         until(lambda: "ended before its worker connected, saying: no such module" in folder.state.waiting)
-        until(lambda: "5 jobs in a row ended before a worker connected" in folder.state.waiting, 90)
+        until(lambda: "4 jobs in a row ended before a worker connected" in folder.state.waiting, 90)
         assert jobs("early") == set(), "no storm of jobs"
         switch.touch()
         folder.want(Wanted(1, 1))

@@ -163,6 +163,7 @@ def test_a_scheduler_that_is_killed(slurm_machine, tmp_path) -> None:
             pytest.raises(RunError, match="the scheduler is gone: what was finished"),
         ):
             run(client, tmp_path, lambda: os.kill(folder.state.pid, signal.SIGKILL))
+        assert '"ok":false' not in (tmp_path / "out" / "_records.jsonl").read_text()
         first, old_key = Counter(computed(tmp_path / "log")), keys.read_text()
         with pytest.raises(UsageError, match=r"has ended unexpectedly.*launch it again"), client_of(folder.name):
             pass
