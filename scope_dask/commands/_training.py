@@ -1,0 +1,166 @@
+"""What the training commands share: the kinds of models, their folders, and options from a command line."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scope_dask.commands._parser import Call
+from scope_dask.errors import ModelError, OptionError, SourceError
+
+if TYPE_CHECKING:
+    from scope_dask.training.options import ModelOptions
+
+_ALGORITHMS = {"dnn": "dnn", "nn": "dnn", "xgb": "xgb", "xgboost": "xgb"}
+
+# Options of scope-train by that of the model; those with another name or meaning are set by hand.
+_NAMES = {"scale_features": "scaling"}
+_PLAIN = (
+    "threshold", "weight_per_class", "scale_features", "test_size", "val_size", "random_state", "batch_size",
+    "shuffle_buffer_size", "epochs", "lr", "beta_1", "beta_2", "epsilon", "decay", "momentum", "monitor", "patience",
+    "run_eagerly", "pre_trained_model", "float_convert_types", "callbacks",
+)  # fmt: skip
+OF_NETWORKS = (
+    "batch_size", "shuffle_buffer_size", "epochs", "lr", "beta_1", "beta_2", "epsilon", "decay", "momentum", "monitor",
+    "patience", "run_eagerly", "float_convert_types", "callbacks", "conv_branch", "no_conv_branch", "dense_branch",
+    "no_dense_branch", "run_sweeps", "weights_only",
+)  # fmt: skip
+
+
+def dnn_or_xgb(text: str) -> str:
+    """Return ``dnn`` or ``xgb`` of a usual spelling.
+
+    Raises
+    ------
+    OptionError
+        If it is neither.
+    """
+    if (found := _ALGORITHMS.get(str(text).lower())) is None:
+        raise OptionError(f"--algorithm is {text!r}, expected dnn or xgb")
+    return found
+
+
+def models_folder(kind: str, group: str) -> Path:
+    """Return the folder of the models of a group, ``models_<algorithm>/<group>``.
+
+    Raises
+    ------
+    OptionError
+        If the group is no name of a folder.
+    """
+    if not group or Path(group).name != group:
+        raise OptionError(f"the group is {group!r}, expected a name without slashes")
+    return Path(f"models_{kind}") / group
+
+
+def newest_model(folder: Path, tag: str) -> Path | None:
+    """Return the newest model of a class in the folder of a group; None: there is none."""
+    from scope_dask.inference.models import model_files
+
+    try:
+        found = model_files(folder / tag)
+    except ModelError:
+        return None
+    return found[-1]
+
+
+def dataset_of(call: Call) -> Path:
+    """Return the training set of the command line or the configuration.
+
+    Raises
+    ------
+    SourceError
+        If it is not there.
+    """
+    path = Path(call.options.path_dataset or call.config.section("training", "dataset"))
+    if not path.exists():
+        raise SourceError(f"there is no training set {path}: name it with --path-dataset or training: dataset:")
+    return path
+
+
+def warn(sentence: str) -> None:
+    """Warn the user."""
+    warnings.warn(sentence, UserWarning, stacklevel=3)
+
+
+def model_options(call: Call, kind: str) -> ModelOptions:
+    """Return the options of the training of ``--tag``: the command line, then the configuration, then the defaults.
+
+    Raises
+    ------
+    OptionError, SourceError
+        If one is wrong.
+    """
+    from scope_dask.predictions.original import statistics_of
+    from scope_dask.user_config.training import completed, grid_search, network_options, training_options
+
+    options = call.options
+    config = completed(call.config, options.period_suffix)
+    made: ModelOptions = (network_options if kind == "dnn" else training_options)(config, options.tag)
+    changes = {_NAMES.get(name, name): getattr(options, name) for name in _PLAIN if name in call.given}
+    if options.balance is not None and options.balance >= 0:  # below 0: that of the configuration
+        changes["balance"] = options.balance
+    changes["feature_stats"] = statistics_of(options.feature_stats, config)
+    changes["n_jobs"] = threads()
+    if kind == "dnn":
+        changes |= _branches(call) | {"verbose": min(call.verbose, 2)}
+    elif not options.skip_cv:
+        changes["search"] = grid_search(config)
+    known = {f.name for f in fields(made)}
+    for name in ("float_convert_types", "callbacks"):
+        changes |= {name: tuple(changes[name])} if name in changes else {}
+    return replace(made, **{name: value for name, value in changes.items() if name in known})
+
+
+def _branches(call: Call) -> dict[str, Any]:
+    """Return which branches the command line turns on and off."""
+    found = {}
+    for name in ("conv_branch", "dense_branch"):
+        on = getattr(call.options, name) if name in call.given else None
+        off = getattr(call.options, f"no_{name}") if f"no_{name}" in call.given else None
+        if on is not None and off is not None and on is off:
+            dashed = name.replace("_", "-")
+            raise OptionError(f"--{dashed} and --no-{dashed} contradict each other: give one of them")
+        if on is not None or off is not None:
+            found[name] = on if on is not None else not off
+    return found
+
+
+def threads() -> int:
+    """Return the threads of a training: ``OMP_NUM_THREADS``, else the cores of this process."""
+    stated = os.environ.get("OMP_NUM_THREADS", "")
+    return int(stated) if stated.isdecimal() and int(stated) else len(os.sched_getaffinity(0))
+
+
+def gpu_or_cpu(number: int | None) -> int | None:
+    """Return the number of the CUDA device to train on; None: on the CPU, with a warning where there is none at all.
+
+    Raises
+    ------
+    OptionError
+        If there are devices, but not this one.
+    """
+    if number is None:
+        return None
+    found = gpus()
+    if not found:
+        warn(f"--gpu is {number}, and there is no GPU here: training on the CPU")
+        return None
+    if not 0 <= number < len(found):
+        there = ", ".join(f"{k} ({name})" for k, name in enumerate(found))
+        raise OptionError(f"--gpu is {number}, and there is no such GPU; there are {there}")
+    return number
+
+
+def gpus() -> list[str]:
+    """Return the names of the CUDA devices that this process sees."""
+    from numba import cuda
+    from numba.cuda.cudadrv.error import CudaSupportError
+
+    try:
+        return [device.name.decode() if isinstance(device.name, bytes) else str(device.name) for device in cuda.gpus]
+    except CudaSupportError:
+        return []
