@@ -104,6 +104,7 @@ class Fleet:
             self._early.succeeded()
             self._wanted = wanted
         workers = self._workers()
+        self._note_connected(workers)
         connected = sum(map(len, workers.values()))
         due = time.monotonic() - self._looked >= self._poll
         if due or connected < self._connected:
@@ -162,6 +163,13 @@ class Fleet:
             found.setdefault(name.rpartition("-")[0] if self.profile.workers_per_job > 1 else name, []).append(worker)
         return found
 
+    def _note_connected(self, workers: dict[str, list[Any]]) -> None:
+        """Note which jobs have workers now: one may come and go between two looks at the queue."""
+        for job in self.jobs.values():
+            if workers.get(job.name):
+                job.connected = time.monotonic()
+                self._early.succeeded()
+
     async def _look(self, workers: dict[str, list[Any]]) -> None:
         before = set(self.jobs)
         try:
@@ -175,9 +183,6 @@ class Fleet:
         self._listed, self._looked = listed, time.monotonic()
         for job_id in before:
             job = self.jobs[job_id]
-            if workers.get(job.name):
-                job.connected = self._looked
-                self._early.succeeded()
             if job_id not in listed:
                 await self._ended(job, workers.get(job.name, []))
         await self._end_silent()
