@@ -106,6 +106,10 @@ class FritzPlace:
         place = {"token": FRITZ_TOKEN, "host": "127.0.0.1", "port": self.fritz.port, "protocol": "http"}
         write_config(self.folder, self.kowalski, **{"fritz": {**place, **quick}, **more})
 
+    def fritz_section(self) -> dict[str, Any]:
+        """Return ``fritz:`` of ``config.yaml``."""
+        return dict(yaml.safe_load((self.folder / "config.yaml").read_text())["fritz"])
+
 
 @pytest.fixture
 def place(workplace: KowalskiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FritzPlace]:

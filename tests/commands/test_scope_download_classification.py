@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import time
@@ -182,7 +181,7 @@ def test_the_training_set_is_updated_by_votes(place) -> None:
 def test_an_interrupted_download_goes_on(place) -> None:
     ids = sky(place.fritz, 40)
     sample(obj_id=ids)
-    place.configure(fritz={**json.loads(json.dumps(fritz_section(place))), "rate": 60, "burst": 1})
+    place.configure(fritz={**place.fritz_section(), "rate": 60, "burst": 1})
     process = subprocess.Popen(place.command(NAME, "--file", "sample.csv"), cwd=place.folder, env=place.environment)
     while len(place.fritz.requests) < 30:
         assert process.poll() is None
@@ -197,12 +196,6 @@ def test_an_interrupted_download_goes_on(place) -> None:
     found = read_table("fritzDownload/sample_fritzDownload.parquet")
     assert found["obj_id"].tolist() == ids
     assert found["classification"].notna().all()
-
-
-def fritz_section(place) -> dict[str, Any]:
-    import yaml
-
-    return yaml.safe_load((place.folder / "config.yaml").read_text())["fritz"]
 
 
 def test_a_dry_run_touches_nothing(place) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from faulty_http import Fault, html
 from fritz_observations import User
 from fritz_server import FritzServer, write_then
@@ -285,8 +284,7 @@ def test_rows_that_are_the_same_source_are_found_before_the_first_write(place, s
 
 
 def test_failures_on_the_way_leave_nothing_twice_and_nothing_out(place, sample) -> None:
-    section = yaml.safe_load(Path("config.yaml").read_text())["fritz"]
-    place.configure(fritz={**section, "max_attempts": 12})
+    place.configure(fritz={**place.fritz_section(), "max_attempts": 12})
     faults = (html(502), Fault("reset"), write_then(html(504)), write_then(Fault("reset")))
     place.fritz.fail_often(0.2, *faults)
     words = ["--classification", "read", "--post-survey-id", "--comment", "hi", "--use-existing-obj-id"]
@@ -306,8 +304,7 @@ def test_failures_on_the_way_leave_nothing_twice_and_nothing_out(place, sample) 
 
 @pytest.mark.parametrize("writes", [9, 31])
 def test_a_killed_upload_goes_on_and_sends_nothing_twice(place, sample, writes) -> None:
-    section = yaml.safe_load(Path("config.yaml").read_text())["fritz"]
-    place.configure(fritz={**section, "rate": 60, "burst": 1})
+    place.configure(fritz={**place.fritz_section(), "rate": 60, "burst": 1})
     words = [*BASE, "--classification", "read", "--post-survey-id", "--comment", "hi", "--write-obj-id"]
     process = subprocess.Popen(
         place.command(NAME, *words), cwd=place.folder, env=place.environment, stdout=subprocess.DEVNULL
