@@ -40,8 +40,9 @@ def source_numbers(frame: pd.DataFrame, radius_arcsec: float = RADIUS_ARCSEC) ->
 
     Rows with the same name ``obj_id`` are of one source; else those with the same identifier in Gaia; else in AllWISE,
     then in PS1. A row without the better identifier joins the rows that have it and share its other one, where these
-    are of one source. Rows without any identifier belong to the nearest source within the radius, or are linked with
-    each other within it; they are never dropped.
+    are of one source; else the nearest source within the radius that has a better one, unless the two differ in another
+    catalogue. Rows without any identifier belong to the nearest source within the radius, or are linked with each other
+    within it; they are never dropped.
 
     Parameters
     ----------
@@ -60,8 +61,13 @@ def source_numbers(frame: pd.DataFrame, radius_arcsec: float = RADIUS_ARCSEC) ->
         _join(source, pd.factorize(frame["obj_id"])[0] + 1)
     for name in MATCHES:
         _join(source, identifiers(frame, name))
+    if {"ra", "dec"} <= set(frame.columns):
+        vectors = unit_vectors(frame["ra"], frame["dec"])
+    else:
+        vectors = np.full((len(frame), 3), np.nan)
+    _join_to_better(source, frame, vectors, chord(radius_arcsec))
     if (source < 0).any():
-        _join_by_position(source, frame, radius_arcsec)
+        _join_nameless(source, vectors, chord(radius_arcsec))
     return np.asarray(pd.factorize(source)[0], np.int64)
 
 
@@ -79,17 +85,42 @@ def _join(source: np.ndarray, ids: np.ndarray) -> None:
     source[there] = np.where(assigned, own, found[code])
 
 
-def _join_by_position(source: np.ndarray, frame: pd.DataFrame, radius_arcsec: float) -> None:
+def _join_to_better(source: np.ndarray, frame: pd.DataFrame, vectors: np.ndarray, limit: float) -> None:
+    """Join sources without an identifier in Gaia (AllWISE) to the nearest within the chord that has one there."""
+    size = int(source.max(initial=-1)) + 1
+    there = source >= 0
+    has = np.zeros((size, len(MATCHES)), bool)
+    for k, name in enumerate(MATCHES):
+        has[source[there & (identifiers(frame, name) > 0)], k] = True
+    rank = np.argmax(has, axis=1)
+    if "obj_id" in frame:
+        rank[source[there & frame["obj_id"].notna().to_numpy()]] = 0
+    there &= np.isfinite(vectors).all(axis=1)
+    for own in range(1, len(MATCHES)):
+        weak, strong = (np.flatnonzero(there)[test(rank[source[there]], own)] for test in (np.equal, np.less))
+        if not (len(weak) and len(strong)):
+            continue
+        distance, nearest = cKDTree(vectors[strong]).query(vectors[weak], distance_upper_bound=limit)
+        near = np.isfinite(distance)
+        groups, targets = source[weak[near]], source[strong[nearest[near]]]
+        alike = ~(has[groups] & has[targets]).any(axis=1)
+        groups, targets, distance = groups[alike], targets[alike], distance[near][alike]
+        order = np.lexsort((distance, groups))
+        groups, first = np.unique(groups[order], return_index=True)
+        targets = targets[order][first]
+        becomes = np.arange(size)
+        becomes[groups] = targets
+        np.logical_or.at(has, targets, has[groups])
+        source[source >= 0] = becomes[source[source >= 0]]
+
+
+def _join_nameless(source: np.ndarray, vectors: np.ndarray, limit: float) -> None:
     """Give the rows that have no source yet one by their position; where there is none they are on their own."""
     alone = np.flatnonzero(source < 0)
     source[alone] = source.max(initial=-1) + 1 + np.arange(len(alone))
-    if not {"ra", "dec"} <= set(frame.columns):
-        return
-    vectors = unit_vectors(frame["ra"], frame["dec"])
     finite = np.isfinite(vectors).all(axis=1)
     named = np.setdiff1d(np.flatnonzero(finite), alone)
     alone = alone[finite[alone]]
-    limit = chord(radius_arcsec)
     if len(named) and len(alone):
         distance, nearest = cKDTree(vectors[named]).query(vectors[alone], distance_upper_bound=limit)
         near = np.isfinite(distance)
@@ -139,7 +170,7 @@ def consolidate(
     found = _identity(frame, number, name_all)
     for name in [c for c in frame.columns if c == "period" or str(c).startswith("period_")]:
         found[name] = _middle(frame[name].to_numpy(np.float64), number, len(found))
-    count = groups[N_LIGHTCURVES].sum() if N_LIGHTCURVES in frame else groups.size()
+    count = groups[N_LIGHTCURVES].sum() if N_LIGHTCURVES in frame else groups["_id"].nunique()
     found[N_LIGHTCURVES] = count.to_numpy(np.int64)
     values = frame[names].groupby(number)
     return pd.concat([found, getattr(values, statistic)().astype(np.float32)], axis=1)
