@@ -42,8 +42,8 @@ def prepare(server: FritzServer, folder: Path, curves: pd.DataFrame) -> None:
     for row in frame.to_dict("records")[:20]:
         server.state.add_source(row["obj_id"], row["ra"], row["dec"], (360,))
         server.state.add_classification(server.user, row["obj_id"], "variable", tree, probability=0.9, group_ids=[360])
-        point = {"obj_id": row["obj_id"], "mjd": 60085.5, "mag": 17.0}
-        server.state.photometry.append(point)
+        point = {"instrument_id": 41, "origin": "alert", "mjd": 60085.5, "mag": 17.0, "magerr": 0.1, "filter": "ztfg"}
+        server.state.photometry.append({"id": 1, "obj_id": row["obj_id"], **point})
     server.state.add_event(DATEOBS, 200.5, 20.0, 3.0, ("Fermi", "GRB"))
 
 

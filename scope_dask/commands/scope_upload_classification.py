@@ -133,7 +133,6 @@ def _posting(call: Call) -> Posting:
 
 
 def _classifying(call: Call) -> UploadOptions:
-    from scope_dask.fritz.options import fritz_options
     from scope_dask.fritz.upload import UploadOptions
 
     options = call.options
@@ -144,8 +143,15 @@ def _classifying(call: Call) -> UploadOptions:
         vote=options.post_upvote,
         label=options.check_labelled_box,
         replace=options.replace_classifications,
-        settle_seconds=min(20.0, 4.0 * fritz_options(call.config).backoff),
+        settle_seconds=settle_seconds(call),
     )
+
+
+def settle_seconds(call: Call) -> float:
+    """Return how long the service may take to finish a write whose answer was lost."""
+    from scope_dask.fritz.options import fritz_options
+
+    return min(20.0, 4.0 * fritz_options(call.config).backoff)
 
 
 def run(call: Call) -> None:
