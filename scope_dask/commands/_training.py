@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from dataclasses import fields, replace
 from pathlib import Path
@@ -94,7 +95,6 @@ def model_options(call: Call, kind: str) -> ModelOptions:
     OptionError, SourceError
         If one is wrong.
     """
-    from scope_dask.predictions.original import statistics_of
     from scope_dask.user_config.training import completed, grid_search, network_options, training_options
 
     options = call.options
@@ -103,10 +103,14 @@ def model_options(call: Call, kind: str) -> ModelOptions:
     changes = {_NAMES.get(name, name): getattr(options, name) for name in _PLAIN if name in call.given}
     if options.balance is not None and options.balance >= 0:  # below 0: that of the configuration
         changes["balance"] = options.balance
-    changes["feature_stats"] = statistics_of(options.feature_stats, config)
+    if options.feature_stats is not None:
+        from scope_dask.predictions.original import statistics_of
+
+        changes["feature_stats"] = statistics_of(options.feature_stats, config)
     changes["n_jobs"] = threads()
     if kind == "dnn":
-        changes |= _branches(call) | {"verbose": min(call.verbose, 2)}
+        bar = call.verbose == 1 and sys.stdout.isatty()  # in a log, bars are one endless line
+        changes |= _branches(call) | {"verbose": 0 if call.verbose < 1 else 1 if bar else 2}
     elif not options.skip_cv:
         changes["search"] = grid_search(config)
     known = {f.name for f in fields(made)}

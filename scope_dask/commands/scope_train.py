@@ -22,8 +22,7 @@ from scope_dask.errors import SourceError
 
 if TYPE_CHECKING:
     from scope_dask.training.fitting import TrainedModel
-    from scope_dask.training.options import DNNOptions, ModelOptions
-    from scope_dask.training.report import RecordOptions
+    from scope_dask.training.options import DNNOptions, ModelOptions, RecordOptions
     from scope_dask.training.sweep import SweepOptions
     from scope_dask.training.tracking import Tracking
 
@@ -113,11 +112,8 @@ def plan_of(call: Call) -> Plan:
     OptionError, SourceError, SchemaError
         If an option is wrong, or a file is absent or lacks a column.
     """
-    from scope_dask.training.dataset import feature_names
-    from scope_dask.training.fitting import check_tag
     from scope_dask.training.labelled import columns_of, label_column
-    from scope_dask.training.options import DNNOptions
-    from scope_dask.training.report import RecordOptions
+    from scope_dask.training.options import DNNOptions, RecordOptions
     from scope_dask.user_config.training import class_labels
 
     given, kind = call.options, call.options.algorithm
@@ -125,11 +121,11 @@ def plan_of(call: Call) -> Plan:
     _notes(call, kind)
     dataset = dataset_of(call)
     columns = columns_of(dataset)
-    label = label_column(columns, class_labels(call.config)[check_tag(given.tag)], given.tag)
+    label = label_column(columns, class_labels(call.config)[given.tag], given.tag)
     options = replace(options, dataset=str(dataset), gpu=gpu_or_cpu(given.gpu))
     if options.pre_trained_model is not None and not Path(options.pre_trained_model).is_file():
         raise SourceError(f"--pre-trained-model is {options.pre_trained_model}, and there is no such file")
-    features = options.features or feature_names(columns, options.period_suffix) if options.sees_features else ()
+    features = _features(options, columns) if options.sees_features else ()
     plot = call.config.section("training", "xgboost", "plot_params") or {}
     context = {"group": given.group, "job_type": given.job_type, "label": label}
     sweep = _sweep_of(call) if given.run_sweeps and isinstance(options, DNNOptions) else None
@@ -138,6 +134,14 @@ def plan_of(call: Call) -> Plan:
         given.tag, kind, dataset, label, features, options, models_folder(kind, given.group), record,
         tracking_of(call), sweep,
     )  # fmt: skip
+
+
+def _features(options: ModelOptions, columns: list[str]) -> tuple[str, ...]:
+    if options.features is not None:
+        return options.features
+    from scope_dask.training.dataset import feature_names
+
+    return feature_names(columns, options.period_suffix)
 
 
 def _notes(call: Call, kind: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from scope_dask.errors import OptionError, nearest
 
@@ -301,6 +301,30 @@ class DNNOptions(ModelOptions):
     def float_bits(self) -> int:
         """To floats of how many bits the network's input is rounded."""
         return self.float_convert_types[1]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordOptions:
+    """What a record holds beside statistics and figures.
+
+    Attributes
+    ----------
+    pdf : bool
+        Figures as PDF too; then matplotlib must be there.
+    model : bool
+        The model itself: the layers of a network as a figure, the trees as text.
+    context : dict
+        Further entries of ``<name>_record.json``.
+    cm_include_count, cm_include_percent, annotate_scores : bool
+        What the fields of the confusion matrix show, and whether titles have the score.
+    """
+
+    pdf: bool = False
+    model: bool = False
+    context: Mapping[str, Any] = field(default_factory=dict)
+    cm_include_count: bool = False
+    cm_include_percent: bool = True
+    annotate_scores: bool = False
 
 
 def one_of(option: str, value: str, known: tuple[str, ...]) -> None:

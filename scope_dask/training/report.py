@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,33 +17,12 @@ from scope_dask.training import figures
 from scope_dask.training.dataset import PARTS
 from scope_dask.training.evaluation import CUT, binary_metrics
 from scope_dask.training.fitting import Sample, TrainedModel
+from scope_dask.training.options import RecordOptions
+
+__all__ = ["RecordOptions", "calibration_bins", "feature_importance", "scored", "statistics", "write_record"]
 
 N_BINS = 10
 _MOST_ROWS = 20_000  # by which the importance of features is measured
-
-
-@dataclass(frozen=True)
-class RecordOptions:
-    """What a record holds beside statistics and figures.
-
-    Attributes
-    ----------
-    pdf : bool
-        Figures as PDF too; then matplotlib must be there.
-    model : bool
-        The model itself: the layers of a network as a figure, the trees as text.
-    context : dict
-        Further entries of ``<name>_record.json``.
-    cm_include_count, cm_include_percent, annotate_scores : bool
-        What the fields of the confusion matrix show, and whether titles have the score.
-    """
-
-    pdf: bool = False
-    model: bool = False
-    context: Mapping[str, Any] = field(default_factory=dict)
-    cm_include_count: bool = False
-    cm_include_percent: bool = True
-    annotate_scores: bool = False
 
 
 def write_record(trained: TrainedModel, stem: Path, options: RecordOptions | None = None) -> Path:
@@ -190,14 +167,18 @@ def _rounded(value: float | None) -> str:
 def feature_importance(trained: TrainedModel) -> tuple[str, dict[str, float]]:
     """Return what the importance of features is, and that of each, the largest first.
 
-    Of trees: how often they split on it. Of a network: by how much the area under the ROC curve of validation falls
-    when the values of the feature are shuffled among the rows (Breiman 2001, Machine Learning 45, 5).
+    Of trees: by how much the splits on it lower the loss, in total. Of a network: by how much the area under the ROC
+    curve of validation falls when the values of the feature are shuffled among the rows (Breiman 2001, Machine
+    Learning 45, 5).
     """
     if trained.manifest.algorithm == "xgb":
         from scope_dask.inference.xgb import load_booster
 
-        found = load_booster(trained.content).get_score(importance_type="weight")
-        what, values = "number of splits", {name: float(found.get(name, 0.0)) for name in _sample(trained).names}
+        found = load_booster(trained.content).get_score(importance_type="total_gain")
+        what, values = (
+            "total gain of the splits",
+            {name: float(found.get(name, 0.0)) for name in _sample(trained).names},
+        )
     else:
         what, values = "fall of the area under the ROC curve of validation", _permuted(trained)
     return what, dict(sorted(values.items(), key=lambda item: -item[1]))

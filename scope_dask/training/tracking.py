@@ -35,7 +35,8 @@ class Tracking:
     @property
     def available(self) -> bool:
         """Whether the package wandb is installed."""
-        return importlib.util.find_spec("wandb") is not None
+        spec = importlib.util.find_spec("wandb")
+        return spec is not None and spec.origin is not None  # not the folder that runs are written to
 
     def log(
         self,
