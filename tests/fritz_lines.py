@@ -39,7 +39,7 @@ def prepare(server: FritzServer, folder: Path, curves: pd.DataFrame) -> None:
     tree = fritz_world.PHENOMENOLOGICAL
     mapper = {name: {"fritz_label": name, "taxonomy_id": tree} for name in ("variable", "flaring")}
     (folder / "map.json").write_text(json.dumps(mapper))
-    for row in frame.to_dict("records")[:20]:
+    for row in frame.to_dict("records"):
         server.state.add_source(row["obj_id"], row["ra"], row["dec"], (360,))
         server.state.add_classification(server.user, row["obj_id"], "variable", tree, probability=0.9, group_ids=[360])
         point = {"instrument_id": 41, "origin": "alert", "mjd": 60085.5, "mag": 17.0, "magerr": 0.1, "filter": "ztfg"}

@@ -13,6 +13,7 @@ from scope_dask.errors import OptionError, SchemaError
 if TYPE_CHECKING:
     from scope_dask.fritz import Fritz
 
+ABSENT = "is not on Fritz"
 ACTIONS = ("post", "update", "delete")
 RESULT = Path("fritzAnnotations")  # folder of the result files
 
@@ -182,8 +183,8 @@ def check(fritz: Fritz, change: Change) -> None:
         raise FritzInputError(problems)
 
 
-def run(call: Call) -> None:
-    """Change annotations, or tell what would be changed; one line a source."""
+def run(call: Call) -> int:
+    """Change annotations, or tell what would be changed; one line a source; 1 where a source is not there."""
     import pandas as pd
 
     from scope_dask.commands._resuming import Resumed, journal_of
@@ -195,7 +196,7 @@ def run(call: Call) -> None:
         call.say(f"would {change.action} on {Fritz.from_config(call.config)}, annotation {change.origin}:")
         for obj_id, value in change.values.items():
             call.say(f"{obj_id}: {change.key or 'all keys'}" + (f" = {value}" if change.action != "delete" else ""))
-        return
+        return 0
     request = [change.action, change.origin, change.key, change.values, change.group_ids]
     result = RESULT / f"{Path(call.options.source).stem}_{change.action}_{change.origin}.csv"
     with Fritz.from_config(call.config) as fritz:
@@ -203,11 +204,22 @@ def run(call: Call) -> None:
         with Resumed(journal_of(result), request) as resumed:
             for obj_id, value in change.values.items():
                 if obj_id not in resumed.done:
-                    resumed.add(obj_id, apply(fritz, change, obj_id, value))
+                    resumed.add(obj_id, _applied(fritz, change, obj_id, value))
                 call.say(f"{obj_id}: {resumed.done[obj_id]}")
             done = [resumed.done[obj_id] for obj_id in change.values]
             write_table(pd.DataFrame({"obj_id": list(change.values), "done": done}), result)
             resumed.finish()
+    return 1 if ABSENT in done else 0
+
+
+def _applied(fritz: Fritz, change: Change, obj_id: str, value: Any) -> str:
+    """Change the annotation of one source; a source that is not there does not keep others from being changed."""
+    from scope_dask.fritz import FritzNotFoundError
+
+    try:
+        return apply(fritz, change, obj_id, value)
+    except FritzNotFoundError:
+        return ABSENT
 
 
 COMMAND = Command(

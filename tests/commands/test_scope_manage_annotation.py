@@ -94,6 +94,13 @@ def test_a_write_whose_answer_is_lost_is_not_repeated(place, sources) -> None:
     assert sum(r.method == "POST" for r in place.fritz.requests) == 3
 
 
+def test_a_source_that_is_not_there_is_said_and_the_others_are_changed(place, sources) -> None:
+    del place.fritz.state.sources[sources[1]]
+    said = place.run(NAME, *POST, "--source", "sample.csv", "--key", "period", code=1)
+    assert f"{sources[1]}: is not on Fritz" in said
+    assert list(notes(place.fritz)) == [sources[0], sources[2]]
+
+
 def test_a_dry_run_sends_nothing(place, sources) -> None:
     said = place.run(NAME, *POST, "--source", "sample.csv", "--key", "period", "--dry-run")
     assert "ZTFJ1+2: period = 0.5" in said
