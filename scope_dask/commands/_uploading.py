@@ -21,7 +21,7 @@ from scope_dask.fritz import FritzInputError
 from scope_dask.fritz.checks import check_rows, check_sources
 from scope_dask.fritz.groups import check_groups
 from scope_dask.fritz.mappers import Entry, Mapper, uploaded
-from scope_dask.fritz.matching import Target, target_of
+from scope_dask.fritz.matching import RADIUS_ARCSEC, Target, target_of
 from scope_dask.fritz.photometry import instrument_id
 from scope_dask.fritz.taxonomies import taxonomies
 from scope_dask.fritz.upload import UploadOptions, upload_classifications
@@ -226,7 +226,22 @@ def resolve(call: Call, fritz: Fritz, upload: Upload, resumed: Resumed) -> list[
     names = [target.obj_id for target in found] + [str(resumed.done[str(row)]) for row in sent if row not in todo]
     if twice := sorted(name for name, count in Counter(names).items() if count > 1):
         raise FritzInputError({"sources that several rows of the file are": twice})
+    if not (upload.existing_ids or upload.match_ids) and (near := close(found)):
+        raise FritzInputError({"rows of the file that are within 2 arcsec of each other": near})
     return found
+
+
+def close(targets: list[Target]) -> list[str]:
+    """Return the pairs of sources within 2 arcsec of each other: the first to be made would be the second as well."""
+    from scipy.spatial import cKDTree
+
+    from scope_dask.crossmatch.sphere import chord, unit_vectors
+
+    if not targets:
+        return []
+    vectors = unit_vectors([target.ra for target in targets], [target.dec for target in targets])
+    pairs = cKDTree(vectors).query_pairs(chord(RADIUS_ARCSEC), output_type="ndarray")
+    return [f"{targets[i].row} and {targets[j].row}" for i, j in sorted(pairs.tolist())]
 
 
 def run_upload(call: Call, fritz: Fritz, kowalski: Callable[[], Kowalski], upload: Upload) -> pd.DataFrame:

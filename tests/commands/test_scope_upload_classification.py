@@ -283,6 +283,14 @@ def test_rows_that_are_the_same_source_are_found_before_the_first_write(place, s
     assert {r.method for r in place.fritz.requests} == {"GET"}
 
 
+def test_rows_that_would_be_the_same_source_are_found_before_the_first_write(place, sample) -> None:
+    sample.loc[1, ["ra", "dec"]] = [30.0, 10.0 + 0.7 / 3600]
+    write_table(sample, "sample.csv")
+    assert "within 2 arcsec of each other: 0 and 1" in place.run(NAME, *BASE, code=2)
+    assert {r.method for r in place.fritz.requests} == {"GET"}
+    place.run(NAME, *BASE, "--use-existing-obj-id")
+
+
 def test_failures_on_the_way_leave_nothing_twice_and_nothing_out(place, sample) -> None:
     place.configure(fritz={**place.fritz_section(), "max_attempts": 12})
     faults = (html(502), Fault("reset"), write_then(html(504)), write_then(Fault("reset")))
