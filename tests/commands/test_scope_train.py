@@ -330,15 +330,28 @@ def test_a_sweep_trains_with_the_best_options(place, tensorflow, capsys) -> None
 
 
 @pytest.mark.skipif(not HAS_WANDB, reason="wandb is not installed (the extra wandb)")
-def test_runs_are_written_for_weights_and_biases_without_a_token(place, monkeypatch) -> None:
-    monkeypatch.undo()
-    monkeypatch.chdir(place)
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    monkeypatch.setattr(figures, "can_draw", lambda: False)
-    run("--algorithm xgb --skip-cv --group g")
+def test_runs_are_written_for_weights_and_biases_without_a_token(place) -> None:
+    environment = {k: v for k, v in os.environ.items() if "WANDB" not in k}
+    environment["PYTHONPATH"] = str(Path(scope_train.__file__).parents[2])
+    words = [
+        "--tag",
+        "vnv",
+        "--path-dataset",
+        "set.parquet",
+        "--algorithm",
+        "xgb",
+        "--skip-cv",
+        "--group",
+        "g",
+        "--job-type",
+        "nightly",
+    ]
+    words = [sys.executable, "-m", "scope_dask.commands.scope_train", *words]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120, env=environment)
+    assert done.returncode == 0, done.stderr
     (log,) = Path("wandb").glob("offline-run-*/run-*.wandb")
     content = log.read_bytes()
-    for word in (b"val_roc_auc", b"max_depth", b"train"):
+    for word in (b"val_roc_auc", b"max_depth", b"nightly"):
         assert word in content
 
 
