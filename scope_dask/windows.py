@@ -19,7 +19,8 @@ from scope_dask.errors import RunError
 
 BATCH_FRACTION = 4  # a window is refilled a quarter at a time
 RELEASED_TOGETHER = 50  # futures of partitions that reported
-HELD_SECONDS = 0.1  # longest that one is kept: what a worker holds that dies is computed again
+HELD_SECONDS = 0.1  # longest that one is kept whose task has ended: what a worker holds that dies is computed again
+ENDING_SECONDS = 0.5  # in which a task ends that has reported; later it never will, its worker is gone
 POLL_SECONDS = 0.5  # between two looks for tasks that failed: they report nothing
 
 
@@ -84,7 +85,7 @@ def _windows(
     batch = max(1, in_flight // BATCH_FRACTION)
     waiting = deque(list(partitions[i : i + batch]) for i in range(0, len(partitions), batch))
     running: dict[int, Future] = {}
-    reported: list[Future] = []
+    reported: list[tuple[float, Future]] = []
     looked = released = time.monotonic()
     while waiting or running:
         _check_connected(client)
@@ -96,14 +97,16 @@ def _windows(
         except queue.Empty:
             pass
         else:
-            future = running.pop(message["partition"], None)
-            if future is not None:  # else computed twice: its worker died afterwards
-                reported.append(future)
-                yield message["partition"], message["result"]
+            partition = message["partition"]
+            if partition in running:  # else computed twice: its worker died afterwards
+                # No variable keeps the future: it would be computed again if its worker died.
+                reported.append((time.monotonic(), running.pop(partition)))
+                yield partition, message["result"]
         now = time.monotonic()
         if len(reported) >= RELEASED_TOGETHER or now - released > HELD_SECONDS:
             # Released before its task has ended, a future would have the scheduler cancel the task.
-            reported, released = [future for future in reported if future.status == "pending"], now
+            reported = [(t, f) for t, f in reported if f.status == "pending" and now - t < ENDING_SECONDS]
+            released = now
         if now - looked > POLL_SECONDS:
             yield from _failures(running, inbox, client)
             looked = now

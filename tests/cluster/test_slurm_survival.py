@@ -148,8 +148,15 @@ def test_workers_that_reach_their_lifetime(slurm_machine, tmp_path) -> None:
     with launched("expiring", 1, lifetime="8 s", lifetime_stagger="0 s") as folder:
         until(connected(folder, 1))
         first = jobs(folder.name)
+        log, recorded = tmp_path / "log", {}
+        log.mkdir()
+        how = WriteOptions(watch=lambda record: recorded.setdefault(record["partition"], time.time()))
         with client_of(folder.name) as client:
-            check(*run(client, tmp_path, lambda: None))
+            summary = write_tables({"": table(COUNT, log=log, seconds=SECONDS)}, tmp_path / "out", client, how)
+        assert summary.rows == {"": 2 * COUNT}
+        started = [(int(call.name.split(".")[0]), call.stat().st_mtime) for call in log.iterdir()]
+        again = [partition for partition, when in started if when > recorded[partition]]
+        assert again == [], "what was finished is not computed again"
         assert not first & jobs(folder.name)
         assert folder.state.lost == 0, "an end that was planned"
 
