@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import os
 import re
 import shlex
@@ -21,12 +22,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from keras_files import keras2_file, network
 from kowalski_documents import matchfile_id, place, source_documents
 from kowalski_server import KowalskiServer
 from kowalski_sky import TOKEN
 from prediction_tables import feature_table, save_xgb_models, write_features
+from training_tables import labelled_table
 
 from scope_dask import ragged
+from scope_dask.formats import write_table
 from scope_dask.schema import RAW_LIGHTCURVES
 from scope_dask.user_config import packaged_defaults
 from scope_dask.user_config.features import feature_names
@@ -41,7 +45,8 @@ MADE_BY = {
 
 def commands() -> dict[str, str]:
     """Return the commands that an installation has, by name."""
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    return {name: entry for name, entry in scripts.items() if name != "scope-cluster"}  # `dask scope`: docs/clusters.md
 
 
 def lines() -> list[str]:
@@ -146,8 +151,10 @@ def working_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         host = {"token": TOKEN, "host": "127.0.0.1", "port": server.port, "protocol": "http"}
         config["kowalski"]["hosts"] = {"kowalski": host}
         config["fritz"] = fritz_lines.section(fritz)
+        config["training"]["dataset"] = "data/training/dataset.parquet"
         (home / "scope" / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
         make_inference_script(Place(home / "scope", environment))
+        make_training_set(Place(home / "scope", environment))
         yield Place(home / "scope", environment)
 
 
@@ -159,6 +166,28 @@ def make_inference_script(place: Place) -> None:
     assert made.returncode == 0, made.stderr
 
 
+def make_training_set(place: Place) -> None:
+    """Put labelled features and a network of SCoPe 0.9.5 to continue with into the folder."""
+    frame = labelled_table(200, dmdt=True)
+    for name in ("data/training/dataset.d15.csv", "data/training/dataset.parquet"):
+        (place.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_table(frame, place.folder / name, {"fourier": "raw"})
+    for folder in ("models", "models_dnn"):
+        path = place.folder / folder / "experiment" / "vnv" / "vnv.20221117_001502.h5"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(keras2_file(network(35, True)))
+
+
+def trained(line: str) -> str:
+    """Return a line of training as it is run here: a loop of some classes, and where TensorFlow is absent, dry runs."""
+    if "scope-train " not in line or line.startswith("create-"):
+        return line
+    if line.startswith("for ") or importlib.util.find_spec("tensorflow") is None:
+        line = line.replace("in 1 2 3 4 5 6 7 8 9 42;", "in 42;").replace("eb ea e agn bis blyr ceph dscu lpv ", "")
+        return f'scope-train() {{ command scope-train "$@" --dry-run; }}; set -e; {line}'
+    return line
+
+
 def has_gpu() -> bool:
     from numba import cuda
 
@@ -167,7 +196,7 @@ def has_gpu() -> bool:
 
 @pytest.mark.parametrize("line", [line for line in lines() if command_of(line) in commands()])
 def test_a_documented_line_runs(working_folder, line) -> None:
-    done = working_folder.run(numbered(line))
+    done = working_folder.run(trained(numbered(line)))
     if "--doGPU" in line and not has_gpu():
         assert done.returncode == 1, done.stderr
         assert "--doCPU" in done.stderr

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -333,20 +334,8 @@ def test_a_sweep_trains_with_the_best_options(place, tensorflow, capsys) -> None
 def test_runs_are_written_for_weights_and_biases_without_a_token(place) -> None:
     environment = {k: v for k, v in os.environ.items() if "WANDB" not in k}
     environment["PYTHONPATH"] = str(Path(scope_train.__file__).parents[2])
-    words = [
-        "--tag",
-        "vnv",
-        "--path-dataset",
-        "set.parquet",
-        "--algorithm",
-        "xgb",
-        "--skip-cv",
-        "--group",
-        "g",
-        "--job-type",
-        "nightly",
-    ]
-    words = [sys.executable, "-m", "scope_dask.commands.scope_train", *words]
+    line = "--tag vnv --path-dataset set.parquet --algorithm xgb --skip-cv --group g --job-type nightly"
+    words = [sys.executable, "-m", "scope_dask.commands.scope_train", *shlex.split(line)]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120, env=environment)
     assert done.returncode == 0, done.stderr
     (log,) = Path("wandb").glob("offline-run-*/run-*.wandb")
