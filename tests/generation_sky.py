@@ -23,6 +23,9 @@ from scope_dask.schema import RAW_LIGHTCURVES
 from scope_dask.sources.archive import write_archive
 from scope_dask.sources.kowalski.as_catalog import KowalskiCatalog
 
+# On Python 3.11 before 3.11.9 the profiler of Dask's workers can freeze a process that starts threads, as the test
+# server does (CPython issue 106883).
+QUIET = {"distributed.worker.profile.enabled": False}
 SOURCES, ALERTS, GAIA = "ZTF_sources_20230109", "ZTF_alerts", "Gaia_EDR3"
 HERE = Quadrant(301, 2, 4)
 PLACES = {(301, 2, 4): 10, (301, 2, 3): 3}  # stars, each in g and r

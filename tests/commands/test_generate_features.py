@@ -41,14 +41,17 @@ def paths(tmp_path_factory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """The address of a running cluster."""
-    with LocalCluster(
-        n_workers=1,
-        threads_per_worker=2,
-        processes=False,
-        protocol="tcp://",
-        dashboard_address="127.0.0.1:0",
-        silence_logs=logging.CRITICAL,
-    ) as running:
+    with (
+        dask.config.set(sky.QUIET),
+        LocalCluster(
+            n_workers=1,
+            threads_per_worker=2,
+            processes=False,
+            protocol="tcp://",
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
+        ) as running,
+    ):
         yield running.scheduler_address
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import dask
 import generation_sky as sky
 import pandas as pd
 import pyarrow.parquet as pq
@@ -30,7 +31,10 @@ NAMES = {"ZTF_source_catalog": sky.SOURCES, "ZTF_alerts_catalog": sky.ALERTS, "G
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    with Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0") as client:
+    with (
+        dask.config.set(sky.QUIET),
+        Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0") as client,
+    ):
         yield client
 
 
