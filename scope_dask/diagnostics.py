@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import platform
+import sys
 import warnings
 from collections.abc import Iterator
 from importlib import metadata
@@ -36,6 +37,8 @@ LOCAL_CONFIG = {
     # and looking for it costs a fifth of the scheduler's time.
     "distributed.scheduler.work-stealing": False,
     "distributed.scheduler.active-memory-manager.start": False,
+    # sys._current_frames, which the profiler keeps calling, can stop an older Python for good (CPython issue 106883).
+    "distributed.worker.profile.enabled": (3, 11, 9) <= sys.version_info < (3, 12) or sys.version_info >= (3, 12, 3),
 }
 
 
@@ -100,6 +103,4 @@ def versions() -> dict[str, str]:
 
 def show_versions() -> None:
     """Print the versions of everything that results depend on, for reports of problems."""
-    from sys import stdout
-
-    stdout.writelines(f"{name:<12} {version}\n" for name, version in versions().items())
+    sys.stdout.writelines(f"{name:<12} {version}\n" for name, version in versions().items())
