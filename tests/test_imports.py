@@ -107,6 +107,16 @@ def test_importing_every_stage_compiles_connects_writes_and_loads_nothing_unneed
     assert [path for path in home.rglob("*") if path.is_file()] == []
 
 
+def test_commands_start_without_what_only_their_work_needs(tmp_path) -> None:
+    folder = Path(scope_dask.__file__).parent / "commands"
+    names = [f"scope_dask.commands.{path.stem}" for path in sorted(folder.glob("[a-z]*.py"))]
+    names += ["scope_dask.user_config.training", "scope_dask.style", "scope_dask.training.options"]
+    assert len(names) > 20
+    imports = "\n".join(f"import {name}" for name in names)
+    unwanted = {*HEAVY, "scipy", "sklearn"} - {"numpy", "pandas"}
+    assert python(f"import sys\n{imports}\nprint(*sorted(set(sys.modules) & {unwanted}))", tmp_path).split() == []
+
+
 def test_public_names_are_loaded_on_first_use() -> None:
     assert len(scope_dask.__all__) <= 20
     for name in scope_dask.__all__:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scope_dask.demo import style
+from scope_dask import style
 from scope_dask.demo.curves import DrawnCurve
 from scope_dask.demo.recovery import ALIAS, MISSED, RATIOS
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scope_dask.demo import style
+from scope_dask import style
 from scope_dask.demo.recovery import ALIAS, MISSED, OUTCOMES
 
 OUTCOME_COLOURS = {"P": style.BLUE, "P/2": style.SKY, "2P": style.GREEN, ALIAS: style.ORANGE, MISSED: style.LIGHT}

@@ -22,7 +22,6 @@ from scope_dask.demo.curves import curve_facts
 from scope_dask.demo.page import write_page
 from scope_dask.demo.recovery import MIN_POINTS, astropy_available, recovery_table
 from scope_dask.demo.results import Classification, Recovery, Results
-from scope_dask.demo.style import require_matplotlib
 from scope_dask.demo.training import TrainingSet, cross_validated, trained_models
 from scope_dask.diagnostics import cluster_for
 from scope_dask.errors import RunError, UsageError
@@ -31,6 +30,7 @@ from scope_dask.inference.models import Models
 from scope_dask.pipeline import Pipeline
 from scope_dask.schema import SOURCES
 from scope_dask.simulate import SimulationOptions
+from scope_dask.style import require_matplotlib
 from scope_dask.summary import RunSummary
 
 logger = logging.getLogger(__name__)

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scope_dask.demo.style import FILTERS as BANDS
-from scope_dask.demo.style import figure, png
 from scope_dask.errors import UsageError
 from scope_dask.fritz.lightcurves import FILTERS
+from scope_dask.style import FILTERS as BANDS
+from scope_dask.style import figure, png
 
 _HEIGHT = 4.0  # inches
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from scope_dask.errors import SchemaError, SourceError, UsageError, nearest
+from scope_dask.errors import SchemaError, UsageError, nearest
 from scope_dask.inference.preparation import Inputs, Preparation, inputs_of
 from scope_dask.schema import DMDT, FOURIER, SOURCES, STATISTICS, Column, Schema
 from scope_dask.training.imputation import stand_in
@@ -55,35 +52,6 @@ def feature_names(columns: Iterable[str], suffix: str | None) -> tuple[str, ...]
             "choose another period_suffix or name the features"
         )
     return wanted
-
-
-def read_training_table(path: str | os.PathLike[str], columns: list[str] | None = None) -> pd.DataFrame:
-    """Read a labelled feature table: a Parquet file or a folder of them.
-
-    A column ``ztf_id`` serves as ``_id``. What the file's metadata say is in ``attrs["scope"]``.
-
-    Raises
-    ------
-    SourceError
-        If it cannot be read.
-    SchemaError
-        If it has no ``_id``, or one twice.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if not Path(path).exists():
-        raise SourceError(f"{path} does not exist; expected a Parquet file or a folder of Parquet files")
-    try:
-        table = pq.read_table(path, columns=columns)
-    except (pa.ArrowException, OSError) as error:
-        raise SourceError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
-    frame = table.to_pandas(types_mapper=lambda t: pd.ArrowDtype(t) if pa.types.is_nested(t) else None)
-    if "_id" not in frame and "ztf_id" in frame:
-        frame = frame.rename(columns={"ztf_id": "_id"})
-    unique_ids(frame, str(path))
-    frame.attrs["scope"] = json.loads((table.schema.metadata or {}).get(b"scope", b"{}"))
-    return frame
 
 
 def unique_ids(frame: pd.DataFrame, where: str) -> np.ndarray:

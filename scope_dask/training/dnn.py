@@ -232,7 +232,7 @@ def _callbacks(keras: Any, options: DNNOptions) -> list[Any]:
         callbacks.append(keras.callbacks.EarlyStopping(patience=options.patience, restore_best_weights=True, **follow))
     if "tensorboard" in wanted:
         if importlib.util.find_spec("tensorboard") is None:
-            raise UsageError("the callback tensorboard needs the package of that name: pip install tensorboard")
+            raise UsageError("the callback tensorboard needs the package of that name: pip install 'scope_dask[dnn]'")
         callbacks.append(keras.callbacks.TensorBoard(options.tensorboard_dir, write_graph=False))
     return callbacks
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from scope_dask.demo import style
+from scope_dask import style
 
 Format = str
 _MOST = 25  # features of the importance figure

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, get_args
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from scope_dask.errors import OptionError, nearest
-from scope_dask.extraction.dmdt import DM_EDGES, DT_EDGES
-from scope_dask.extraction.features import FeatureOptions
 from scope_dask.mapping import from_mapping
-from scope_dask.periods.options import PeriodOptions
 from scope_dask.training.options import Imputation, TrainingOptions
 from scope_dask.user_config.file import UserConfig
+
+if TYPE_CHECKING:
+    from scope_dask.extraction.features import FeatureOptions
 
 STRATEGIES: tuple[str, ...] = get_args(Imputation)
 
@@ -33,6 +31,12 @@ def feature_options(config: UserConfig, algorithms_of: str = "CPU") -> FeatureOp
     OptionError
         If an algorithm is unknown, or the file has other dmdt bins than features are computed with.
     """
+    import numpy as np
+
+    from scope_dask.extraction.dmdt import DM_EDGES, DT_EDGES
+    from scope_dask.extraction.features import FeatureOptions
+    from scope_dask.periods.options import PeriodOptions
+
     for name, edges in (("dtints", DT_EDGES), ("dmints", DM_EDGES)):
         found = config.get("feature_generation", "dmdt_ints", name)
         if found is not None and not np.array_equal(np.asarray(found, dtype=float), edges):

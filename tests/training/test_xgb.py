@@ -10,13 +10,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scope_dask.errors import OptionError, SchemaError, SourceError, UsageError
+from scope_dask.errors import OptionError, SchemaError, UsageError
 from scope_dask.inference.xgb import load_booster
 from scope_dask.schema import feature_schema
 from scope_dask.training.dataset import (
@@ -25,7 +23,6 @@ from scope_dask.training.dataset import (
     fit_preparation,
     folds,
     group_keys,
-    read_training_table,
     split,
     targets,
 )
@@ -345,24 +342,3 @@ def test_confusion_has_every_class_on_both_sides() -> None:
     assert table.to_numpy().tolist() == [[1, 0, 1], [0, 1, 0], [0, 0, 0]]
     with pytest.raises(UsageError, match="1 labels and 2 predictions"):
         confusion(["a"], ["a", "b"])
-
-
-def test_reading_a_training_table(tmp_path: Path) -> None:
-    frame, labels, _ = simulate(20)
-    whole = frame.merge(labels, on="_id").rename(columns={"_id": "ztf_id"})
-    table = pa.Table.from_pandas(whole).append_column("dmdt", pa.array([[1.0, 2.0]] * 20))
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), "scope": json.dumps({"fourier": "raw"})})
-    path = tmp_path / "set" / "part.parquet"
-    path.parent.mkdir()
-    pq.write_table(table, path)
-    for source in (path, path.parent):
-        read = read_training_table(source)
-        assert read["_id"].tolist() == frame["_id"].tolist()
-        assert read["dmdt"].dtype == pd.ArrowDtype(pa.list_(pa.float64()))
-        assert read.attrs["scope"] == {"fourier": "raw"}
-    assert read_training_table(path, columns=["ztf_id", "short"]).shape == (20, 2)
-    path.write_bytes(b"not a table")
-    with pytest.raises(SourceError, match="cannot be read as Parquet"):
-        read_training_table(path)
-    with pytest.raises(SourceError, match="does not exist"):
-        read_training_table(tmp_path / "nothing")

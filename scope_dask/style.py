@@ -62,7 +62,7 @@ def require_matplotlib() -> None:
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError:
-        raise UsageError("the demonstration draws figures with matplotlib: pip install 'scope_dask[plot]'") from None
+        raise UsageError("figures are drawn with matplotlib: pip install 'scope_dask[plot]'") from None
 
 
 @contextlib.contextmanager
