@@ -1,26 +1,31 @@
 """Client and scheduler CPU and memory per partition, of many tiny partitions written to disk.
 
     python bench/overhead.py 2000 10000
+    python bench/overhead.py --empty --every 100000 1000000
 
 A scheduler, two single-thread workers and the client are processes of their own; a partition is one simulated light
-curve, conditioned and written, so that what is measured is the cost of running partitions, not of computing them. The
-configuration is that of a local cluster (`scope_dask.diagnostics.LOCAL_CONFIG`), without dashboard.
+curve, conditioned and written, so that what is measured is the cost of running partitions, not of computing them. With
+`--empty` it is one row that is written. The configuration is that of a local cluster
+(`scope_dask.diagnostics.LOCAL_CONFIG`), without dashboard. With `--every` a long run has several rows, each of what was
+spent since the row before. The last row is a resume of the finished run: nothing is left to do but to read its records.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import dask
 import dask.dataframe as dd
+import pandas as pd
 import psutil
 from distributed import Client
 
@@ -29,10 +34,20 @@ from scope_dask.diagnostics import LOCAL_CONFIG
 from scope_dask.writing import WriteOptions, write_tables
 
 
-def tables(count: int) -> dict[str, dd.DataFrame]:
+def simulated(count: int) -> dict[str, dd.DataFrame]:
     """Return `count` partitions of one simulated light curve each, conditioned."""
     sources = simulate_sources(SimulationOptions(n_light_curves=count, light_curves_per_partition=1))
     return {"lightcurves": lightcurves(sources)}
+
+
+def one_row(partition: int) -> pd.DataFrame:
+    """Return a partition of one row."""
+    return pd.DataFrame({"_id": [partition]})
+
+
+def empty(count: int) -> dict[str, dd.DataFrame]:
+    """Return `count` partitions that cost nothing to compute."""
+    return {"rows": dd.from_map(one_row, range(count), meta=one_row(0).iloc[:0])}
 
 
 @contextmanager
@@ -59,34 +74,60 @@ def cluster() -> Iterator[tuple[str, psutil.Process]]:
             process.wait()
 
 
-def cpu(process: psutil.Process) -> float:
-    """Return the CPU seconds of a process."""
-    times = process.cpu_times()
-    return times.user + times.system
+class Meter:
+    """Prints what client and scheduler spent since the row before."""
+
+    def __init__(self, scheduler: psutil.Process) -> None:
+        self.processes = (psutil.Process(), scheduler)
+        self.done = 0
+        self._done, self._cpu, self._wall = 0, self._spent(), time.perf_counter()
+
+    def _spent(self) -> list[float]:
+        times = [process.cpu_times() for process in self.processes]
+        return [t.user + t.system for t in times]
+
+    def row(self, name: str = "") -> None:
+        """Print a row."""
+        count, now, wall = self.done - self._done, self._spent(), time.perf_counter()
+        spent = [1e3 * (after - before) / count for before, after in zip(self._cpu, now, strict=True)]
+        memory = [process.memory_info().rss / 2**20 for process in self.processes]
+        numbers = [*spent, sum(spent), 1e3 * (wall - self._wall) / count]
+        print(
+            f"{name or format(self.done, ','):>10} {' '.join(f'{n:>10.3f}' for n in numbers)}"
+            f" {memory[0]:>10.0f} {memory[1]:>10.0f}",
+            flush=True,
+        )
+        self._done, self._cpu, self._wall = self.done, now, wall
 
 
-def measure(count: int) -> str:
-    """Write `count` partitions; return a row of the table."""
+def measure(count: int, tables: Callable[[int], dict[str, dd.DataFrame]], every: int) -> None:
+    """Write `count` partitions, and resume; print a row for each `every` partitions."""
     with cluster() as (address, scheduler), tempfile.TemporaryDirectory() as folder, Client(address) as client:
         client.wait_for_workers(2)
-        processes = [psutil.Process(), scheduler]
         write_tables(tables(10), Path(folder) / "first", client, WriteOptions())
-        before, start = [cpu(p) for p in processes], time.perf_counter()
-        write_tables(tables(count), Path(folder) / "run", client, WriteOptions())
-        wall = time.perf_counter() - start
-        spent = [1e3 * (cpu(p) - b) / count for p, b in zip(processes, before, strict=True)]
-        memory = [p.memory_info().rss / 2**20 for p in processes]
-    return (
-        f"{count:>10,} {spent[0]:>10.2f} {spent[1]:>10.2f} {sum(spent):>10.2f} {1e3 * wall / count:>10.2f}"
-        f" {memory[0]:>10.0f} {memory[1]:>10.0f}"
-    )
+        meter = Meter(scheduler)
+
+        def watch(_: object) -> None:
+            meter.done += 1
+            if meter.done % every == 0 or meter.done == count:
+                meter.row()
+
+        write_tables(tables(count), Path(folder) / "run", client, WriteOptions(watch=watch))
+        meter.done += count
+        write_tables(tables(count), Path(folder) / "run", client, WriteOptions(resume=True))
+        meter.row("resumed")
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description="CPU and memory of client and scheduler, per partition.")
+    parser.add_argument("counts", nargs="*", type=int, default=[2000, 10000], metavar="PARTITIONS")
+    parser.add_argument("--empty", action="store_true")
+    parser.add_argument("--every", type=int, default=10**9, metavar="PARTITIONS")
+    asked = parser.parse_args()
     heads = ["client ms", "sched. ms", "both ms", "wall ms", "client MiB", "sched. MiB"]
     print(f"{'partitions':>10} " + " ".join(f"{h:>10}" for h in heads))
-    for count in [int(a) for a in sys.argv[1:]] or [2000, 10000]:
-        print(measure(count), flush=True)
+    for count in asked.counts:
+        measure(count, empty if asked.empty else simulated, asked.every)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -31,24 +32,34 @@ class Journal:
 
     def read(self) -> dict[Any, Record]:
         """Return the last record of every partition (or what else `key` names)."""
-        records: dict[Any, Record] = {}
+        return {record[self.key]: record for record in self.latest()}
+
+    def latest(self) -> Iterator[Record]:
+        """Yield the last record of every partition (or what else `key` names), one at a time in memory."""
+        last = {record[self.key]: number for number, record in self._whole()}
+        for number, record in self._whole():
+            if last[record[self.key]] == number:
+                yield record
+
+    def _whole(self) -> Iterator[tuple[int, Record]]:
+        """Yield the records with the numbers of their lines."""
         if not self.path.exists():
-            return records
+            return
         with self.path.open("rb") as lines:
-            for line in lines:
+            for number, line in enumerate(lines):
                 try:
                     record = json.loads(line)
-                    records[record[self.key]] = record
+                    hash(record[self.key])
                 except (ValueError, KeyError, TypeError):
                     continue  # torn by a crash: what it was of is done again
-        return records
+                yield number, record
 
     def append(self, record: Record) -> None:
         """Add a record; it is flushed at once and synced to disk once a second."""
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("ab")
-            if self._file.tell() and not self.path.read_bytes().endswith(b"\n"):
+            if self._file.tell() and _last_byte(self.path) != b"\n":
                 self._file.write(b"\n")
         self._file.write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
         self._file.flush()
@@ -69,3 +80,9 @@ class Journal:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _last_byte(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1)

@@ -150,7 +150,7 @@ class Pipeline:
         if self.options.scores is not None:
             stages.append(("scores", f"models of {self.options.scores.models}", len(tables["scores"].columns)))
         root = Path(self.options.out)
-        done = sum(is_done(r, root) for r in Journal(root / JOURNAL).read().values())
+        done = sum(is_done(r, root) for r in Journal(root / JOURNAL).latest())
         return Plan(size, tables["features"].npartitions, tuple(stages), self.options.out, done)
 
     def _size(self, raw: Any) -> SourceSize:

@@ -104,11 +104,13 @@ def write_tables(tables: Mapping[str, Any], root: Path, client: Client, options:
     """Compute tables of equal partitioning together and write each to its folder below `root` ("" is `root` itself)."""
     count = next(iter(tables.values())).npartitions
     prepare(root, tables, options)
-    done = {p: r for p, r in Journal(root / JOURNAL).read().items() if is_done(r, root)}
-    todo = [p for p in range(count) if p not in done]
     summary = RunSummary(partitions=count)
-    for record in done.values():
-        summary.add(record, reused=True)
+    done = set()
+    for record in Journal(root / JOURNAL).latest():
+        if is_done(record, root):
+            done.add(record["partition"])
+            summary.add(record, reused=True)
+    todo = [p for p in range(count) if p not in done]
     topic = f"scope_dask-{uuid.uuid4().hex}"
     start = time.perf_counter()
     lazy = _writer(tables, root, topic, options.metadata)
