@@ -10,6 +10,7 @@ from typing import Any
 import dask.dataframe as dd
 import pandas as pd
 import pyarrow as pa
+from distributed.metrics import context_meter
 
 from scope_dask import tally
 from scope_dask.errors import SchemaError
@@ -108,7 +109,8 @@ def run_kernel(partition: pd.DataFrame, stage: Stage, options: Any) -> pd.DataFr
     plain = partition.copy(deep=False)
     plain.attrs = {}
     start = time.perf_counter()
-    out = stage.kernel(plain, options)
+    with context_meter.meter(stage.name):  # a share of its task, in the dashboard's fine performance metrics
+        out = stage.kernel(plain, options)
     seconds = time.perf_counter() - start
     noted = tally.take(out) or {"dropped": {}, "set_aside": []}
     stage.check_output(out, partition, options)

@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
+from dask.dataframe.dask_expr import new_collection
+from dask.dataframe.dask_expr._expr import Expr, Fused
 from distributed import Client, Future, futures_of, get_worker
 from distributed.scheduler import KilledWorker
 
@@ -114,8 +116,25 @@ def _windows(
 
 def _submit(table: Any, chunk: list[int], client: Client) -> list[Future]:
     """Start computing some partitions and return their futures, in order."""
-    futures = futures_of(client.persist(table.partitions[chunk].optimize()))  # fused: one task a partition
+    futures = futures_of(client.persist(_named(table.partitions[chunk].optimize())))  # fused: one task a partition
     return sorted(futures, key=lambda future: int(future.key[1]))
+
+
+class _Steps(Fused):
+    """Steps fused to one task, which is named after those of them that have a name.
+
+    Dask itself names a task of more than four steps after the first and the last.
+    """
+
+    def __str__(self) -> str:
+        steps = sorted(self.exprs, key=Expr._depth)
+        names = [step.operand(key) for step in steps for key in ("label", "token") if key in step._parameters]
+        # One word: of several the dashboard takes "features" for a hexadecimal number and leaves out the rest.
+        return "+".join(dict.fromkeys(filter(None, names))) or super().__str__()
+
+
+def _named(table: Any) -> Any:
+    return new_collection(_Steps(*table.expr.operands)) if type(table.expr) is Fused else table
 
 
 def _check_connected(client: Client) -> None:

@@ -264,7 +264,7 @@ def _writer(tables: Mapping[str, Any], root: Path, topic: str, metadata: Mapping
         meta=(None, object),
         align_dataframes=False,
         enforce_metadata=False,
-        token="_".join(["write", *filter(None, tables)]),
+        token="write",
     )
 
 

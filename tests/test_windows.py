@@ -85,6 +85,16 @@ def test_no_more_than_the_window_is_submitted(client: Client, monkeypatch: pytes
     assert len(submitted) == 20  # refilled a quarter at a time
 
 
+def test_a_task_is_named_after_its_steps(client: Client) -> None:
+    table = lazy(3, "names")
+    for step in ("features", "to_scores", "write", "write"):
+        table = table.map_partitions(lambda result: result, meta=table._meta, token=step)
+    list(outcomes(table, range(3), client, 3, "names"))
+    seen = client.run_on_scheduler(lambda dask_scheduler: set(dask_scheduler.task_prefixes))
+    assert "write+features+to_scores" in seen
+    assert not [name for name in seen if "fused" in name]
+
+
 def test_a_partition_that_fails_fails_alone(client: Client) -> None:
     got = dict(outcomes(lazy(12, "fail", failing=(0, 7)), range(12), client, 6, "fail"))
     assert sorted(got) == list(range(12))
