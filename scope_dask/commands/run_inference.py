@@ -64,14 +64,19 @@ ARGUMENTS = (
 
 def run(call: Call) -> None:
     """Score light curves, or tell what would be done."""
-    from scope_dask.predictions.run import run as write
-
     with timed(call, "read models and columns"):
         job = job_of(call)
         job.tables  # noqa: B018 - columns and types are checked
     if call.dry_run:
         show(call, job)
-        return
+    else:
+        score(call, job)
+
+
+def score(call: Call, job: Job) -> None:
+    """Score light curves as the command line asks for it, and print what was made."""
+    from scope_dask.predictions.run import run as write
+
     with timed(call, "score and write"), client_of(call) as client:
         made = write(job, client, overwrite=call.options.overwrite)
     for path in made.paths:
@@ -85,8 +90,14 @@ def run(call: Call) -> None:
             call.say(f"without some score: {count}, {reason}")
 
 
-def job_of(call: Call) -> Job:
+def job_of(call: Call, models: Models | None = None) -> Job:
     """Return what a command line asks for.
+
+    Parameters
+    ----------
+    call : Call
+    models : Models, optional
+        By default those of the command line.
 
     Raises
     ------
@@ -107,7 +118,7 @@ def job_of(call: Call) -> Job:
     return Job(
         target,
         files,
-        models_of(call),
+        models_of(call) if models is None else models,
         Path(os.path.expanduser(options.path_to_preds)),
         options.batch_size,
         f"period_{suffix}" if suffix else "period",

@@ -1,47 +1,29 @@
-"""``run-scope-local``: features of the sources in a list, in folders that are named after the time."""
+"""``run-scope-local``: features and scores of the sources in a list, in folders that are named after the time."""
 
 from __future__ import annotations
 
-import shlex
+import argparse
 import sys
 import warnings
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from scope_dask.commands import run_inference
 from scope_dask.commands._layout import find_file
-from scope_dask.commands._parser import Call, Command, flag, option, values
+from scope_dask.commands._parser import Argument, Call, Command, option, values
 from scope_dask.commands.generate_features import CATALOGS, COMPUTATION, FILES, RUNNING, generated, show, tell
 from scope_dask.errors import OptionError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from scope_dask.generation import Origin, SpecificIds
+    from scope_dask.generation import FeatureFolder, Job, Origin, SpecificIds
+    from scope_dask.inference.models import Models
     from scope_dask.sources.lists import SourceList
 
 SPELLINGS = {"xgb": "xgb", "xgboost": "xgb", "dnn": "dnn", "nn": "dnn"}
 
-INFERENCE = (
-    values("--paths-models", "models to score with; if not given, those of --group-names"),
-    values("--model-class-names", "classes of --paths-models"),
-    flag("--whole-field", "taken and not used: there is one file"),
-    flag("--flag-ids", "write which features were missing of which light curve"),
-    flag("--xgb-model", "taken and not used: --algorithms decides"),
-    flag("--time-run", "print how long the scores took"),
-    flag("--write-csv", "write the scores as CSV as well"),
-    values("--float-convert-types", "bits of the numbers before and after the conversion", int, [64, 32], most=2),
-    option("--feature-stats", "file with the statistics for the scaling"),
-    option("--scale-features", "how features are scaled", default="min_max"),
-    option("--trainingSet", "training set for imputation and scaling", default="use_config"),
-    option("--feature-directory", "taken and not used: the features are those of this run"),
-    option("--feature-file-prefix", "taken and not used, as --feature-directory"),
-    option(
-        "--period-suffix", "period algorithm whose columns the models use", config=("features", "info", "period_suffix")
-    ),
-    flag("--no-write-metadata", "write the scores without metadata"),
-    option("--batch-size", "rows that are scored at a time", int, 100_000),
-)
 OWN = (
     option("--path-dataset", "file with ids (ztf_id) or positions (ra, dec): parquet, h5 or csv", required=True),
     option("--cone-radius-arcsec", "light curves within this radius of a position are its own", float, 2.0),
@@ -49,25 +31,34 @@ OWN = (
     values("--algorithms", "algorithms of the models: xgb, dnn"),
     values("--group-names", "groups of the models, in the order of --algorithms"),
 )
-ARGUMENTS = (*OWN, *CATALOGS, *COMPUTATION, *FILES, *RUNNING, *INFERENCE)
+GENERATION = (*CATALOGS, *COMPUTATION, *FILES, *RUNNING)
+# Which features there are, and which models score them, is decided here.
+_DECIDED = ("--whole-field", "--xgb-model", "--feature-directory", "--feature-file-prefix")
 
 
-@dataclass(frozen=True)
-class Models:
-    """The models of one algorithm: ``models_<algorithm>/<group>``."""
+def _scoring() -> tuple[Argument, ...]:
+    """Return the options of ``run-inference`` that this command has."""
+    left_out = {"--field", "--ccd", "--quad", *(argument.name for argument in GENERATION)}
+    taken = {a.name: a for a in run_inference.ARGUMENTS if a.name not in left_out}
+    paths = taken["--paths-models"]
+    taken[paths.name] = replace(paths, required=False, help=f"{paths.help}; those of --group-names if not given")
+    return tuple(
+        replace(argument, help="taken and not used: this command decides") if name in _DECIDED else argument
+        for name, argument in taken.items()
+    )
 
-    algorithm: str
-    group: str
+
+ARGUMENTS = (*OWN, *GENERATION, *_scoring())
 
 
 def run(call: Call) -> None:
-    """Find the sources, generate their features, and print the time that the folders are named after."""
+    """Find the sources, generate and score their features, and print the time that the folders are named after."""
     if current_dt := run_scope_local(call):
         call.say(current_dt, level=0)
 
 
 def run_scope_local(call: Call) -> str:
-    """Generate the features of the sources in a list.
+    """Generate the features of the sources in a list, and score them with the models that are named.
 
     Returns
     -------
@@ -76,38 +67,42 @@ def run_scope_local(call: Call) -> str:
 
     Raises
     ------
-    OptionError, SourceError, RunError
+    OptionError, SourceError, ModelError, RunError
     """
-    from scope_dask.commands._generation import check_device, folder_of, job_of, origin_of
+    from scope_dask.commands._generation import check_device, folder_of, job_of
     from scope_dask.formats import suffix_of, write_table
     from scope_dask.sources.lists import read_list
 
-    models = models_of(call)
+    paths = call.options.paths_models or groups_of(call)
     check_device(call)
     suffix_of(call.options.save_sources_filepath)
     wanted = read_list(find_file(call.options.path_dataset))
     current_dt = f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}"
     folder = folder_of(call, f"_{current_dt}")
+    scoring = scoring_of(call, paths, current_dt, folder)
+    models = run_inference.models_of(scoring) if paths else None
+    job = job_of(call, as_ids(wanted), folder)
+    check_models(models, job)
     if call.dry_run:
-        job = job_of(call, as_ids(wanted), folder)
         call.say(f"would look up {len(wanted)} sources in {job.origin.name}")
         show(call, job)
         call.say(f"would write {call.options.save_sources_filepath}")
+        if models is not None:
+            call.say(f"would score them with {len(models)} models: {' '.join(paths)}")
         return ""
-    sources = found_sources(origin_of(call), wanted, call.options.cone_radius_arcsec)
+    sources = found_sources(job.origin, wanted, call.options.cone_radius_arcsec)
     if sources.empty:
         warnings.warn(f"none of {call.options.path_dataset} has light curves", UserWarning, stacklevel=2)
     write_table(sources, call.options.save_sources_filepath)
     call.say(f"{len(sources)} light curves of {len(wanted)} sources in {call.options.save_sources_filepath}")
-    job = job_of(call, specific(sources, wanted), folder)
-    tell(call, generated(call, job))
-    for own in models:
-        call.say(f"score them with: {_scoring(own, folder.root.name, current_dt)}")
+    tell(call, generated(call, replace(job, what=specific(sources, wanted))))
+    if models is not None:
+        run_inference.score(scoring, run_inference.job_of(scoring, models))
     return current_dt
 
 
-def models_of(call: Call) -> list[Models]:
-    """Return the models that are asked for.
+def groups_of(call: Call) -> list[str]:
+    """Return the folders of the models that are asked for, ``models_<algorithm>/<group>``.
 
     Raises
     ------
@@ -124,7 +119,33 @@ def models_of(call: Call) -> list[Models]:
         raise OptionError(f"--algorithms has {len(names)} names and --group-names {len(groups)}: each needs its group")
     if len(groups) > len(names):
         warnings.warn(f"--group-names {' '.join(groups[len(names) :])} have no algorithm: not used", stacklevel=2)
-    return [Models(name, group) for name, group in zip(names, groups, strict=False)]
+    return [f"models_{name}/{group}" for name, group in zip(names, groups, strict=False)]
+
+
+def scoring_of(call: Call, paths: list[str], current_dt: str, folder: FeatureFolder) -> Call:
+    """Return the call of ``run-inference`` that scores the features of this one."""
+    own = {
+        "field": f"{current_dt}_specific_ids",
+        "whole_field": True,
+        "paths_models": paths,
+        "feature_directory": str(folder.root),
+        "feature_file_prefix": call.options.filename,
+    }
+    options = argparse.Namespace(**{**vars(call.options), **own})
+    return replace(call, options=options, given=call.given - {"xgb_model"})
+
+
+def check_models(models: Models | None, job: Job) -> None:
+    """Check that the features of a job will be those of the models, before the work begins.
+
+    Raises
+    ------
+    ModelError
+    """
+    from scope_dask.inference.scores import scores
+
+    if models is not None:
+        scores(job.table()._meta, models, job.options.features.fourier)
 
 
 def found_sources(origin: Origin, wanted: SourceList, radius_arcsec: float) -> pd.DataFrame:
@@ -183,13 +204,11 @@ def as_ids(wanted: SourceList) -> SpecificIds:
     return specific_ids(np.empty(0, np.int64) if wanted.ids is None else wanted.ids, list(wanted.names))
 
 
-def _scoring(models: Models, directory: str, current_dt: str) -> str:
-    words = ["run-inference", "--field", f"{current_dt}_specific_ids", "--feature-directory", directory]
-    return shlex.join([*words, "--paths-models", f"models_{models.algorithm}/{models.group}"])
-
-
 COMMAND = Command(
-    "run-scope-local", "Generate features of the sources in a file, on this machine or a cluster.", ARGUMENTS, run
+    "run-scope-local",
+    "Generate and score features of the sources in a file, on this machine or a cluster.",
+    ARGUMENTS,
+    run,
 )
 main = COMMAND.main
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import io
+import logging
 import os
 import re
 import subprocess
@@ -14,13 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dask
 import fritz_world
+import generation_sky as sky
 import pytest
 import yaml
+from distributed import LocalCluster
 from fritz_server import TOKEN as FRITZ_TOKEN
 from fritz_server import FritzServer
 from kowalski_server import KowalskiServer
 from kowalski_sky import TOKEN, running
+
+from scope_dask.sources.kowalski import disconnect
 
 SECRETS = ("KOWALSKI", "GLORIA", "MELMAN")
 SECRET = re.compile(r"_INSTANCE_|FRITZ_|WANDB_API_KEY")
@@ -42,6 +49,43 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kowal
     with running() as server:
         write_config(tmp_path, server)
         yield server
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[list[str]]:
+    """Yield the option that names a running cluster."""
+    with (
+        dask.config.set(sky.QUIET),
+        LocalCluster(
+            n_workers=1,
+            threads_per_worker=2,
+            processes=False,
+            protocol="tcp://",
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
+        ) as started,
+    ):
+        yield ["--cluster", started.scheduler_address]
+
+
+@pytest.fixture(scope="module")
+def sky_paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return the files of the light curves and catalogues that `sky_server` has."""
+    with dask.config.set(scheduler="sync"):
+        return sky.save(tmp_path_factory.mktemp("sky"))
+
+
+@pytest.fixture
+def sky_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KowalskiServer]:
+    """Change to a working folder whose configuration leads to a server with light curves and catalogues."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KOWALSKI_INSTANCE_TOKEN", raising=False)
+    server = sky.server()
+    sky.configure(server)
+    yield server
+    gc.collect()  # Dask gives a table that is built again the parts of an equal one that is still there
+    disconnect()
+    server.close()
 
 
 @dataclass

@@ -26,7 +26,7 @@ from keras_files import keras2_file, network
 from kowalski_documents import matchfile_id, place, source_documents
 from kowalski_server import KowalskiServer
 from kowalski_sky import TOKEN
-from prediction_tables import feature_table, save_xgb_models, write_features
+from prediction_tables import feature_table, save_original_network, save_xgb_models, write_features
 from training_tables import labelled_table
 
 from scope_dask import ragged
@@ -68,12 +68,26 @@ def numbered(line: str) -> str:
 
 
 def light_curves() -> pd.DataFrame:
-    """Return light curves of field 301: three of each quadrant of CCDs 1 and 2, 60 points, one in 36 hours."""
+    """Return light curves of field 301: three of each quadrant of CCDs 1 and 2."""
     keys = [(matchfile_id(301, c, q, b, b), 301, c, q, b) for c in (1, 2) for q in (1, 2, 3, 4) for b in (1, 2, 3)]
     rng = np.random.default_rng(301)
     frame = pd.DataFrame(keys, columns=["_id", "field", "ccd", "quad", "filter"])
     frame["ra"] = 200.0 + 0.05 * np.arange(len(frame))
     frame["dec"] = 20.0 + rng.uniform(-0.01, 0.01, len(frame))
+    return observed(frame, rng)
+
+
+def local_light_curves() -> pd.DataFrame:
+    """Return light curves with the ids, and at the positions, of the examples of local runs."""
+    ids, places = (pd.read_csv(ROOT / "configs" / f"local_scope_{kind}.csv") for kind in ("ztfid", "radec"))
+    frame = pd.DataFrame({"_id": [*ids["ztf_id"], *(matchfile_id(297, 1, 1, 1, k) for k in range(len(places)))]})
+    frame["field"], frame["ccd"], frame["quad"], frame["filter"] = 296 + (frame.index >= len(ids)), 1, 1, 1
+    frame["ra"], frame["dec"] = ([*range(len(ids)), *places[name]] for name in ("ra", "dec"))
+    return observed(frame, np.random.default_rng(296))
+
+
+def observed(frame: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    """Return sources with light curves of 60 points, one in 36 hours."""
     size = 60
     offsets = np.arange(len(frame) + 1) * size
     times = np.tile(2458300.75 + 1.5 * np.arange(size), len(frame)) + rng.uniform(-0.15, 0.15, len(frame) * size)
@@ -140,7 +154,8 @@ def working_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     frame = light_curves()
     sources = source_documents(frame)
     others: dict[str, list] = {name: [] for name in ("ZTF_alerts", "Gaia_EDR3", "AllWISE", "PS1_DR1")}
-    catalogs = {"ZTF_sources_20230109": sources, "ZTF_sources_20240117": sources, **others}
+    local = source_documents(local_light_curves())
+    catalogs = {"ZTF_sources_20230109": sources, "ZTF_sources_20240117": [*sources, *local], **others}
     catalogs["ZTF_source_classifications_DR16"] = fritz_lines.scored(frame)
     server = KowalskiServer({**catalogs, "ZTF_source_features_DR16": features(frame)})
     with contextlib.ExitStack() as stack:
@@ -160,7 +175,9 @@ def working_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 def make_inference_script(place: Place) -> None:
     """Put small models and the features of specific ids into the folder, and make ``get_all_preds.sh``."""
-    save_xgb_models(place.folder / "models_xgb" / "experiment")
+    for group in ("experiment", "DR16_stats"):
+        save_xgb_models(place.folder / "models_xgb" / group)
+    save_original_network(place.folder / "models_dnn" / "nobalance_DR16_DNN_stats")
     write_features(feature_table(12), place.folder / "features" / "specific_ids" / "gen_features_specific_ids.parquet")
     made = place.run("create-inference-script --algorithm xgb")
     assert made.returncode == 0, made.stderr
@@ -223,6 +240,21 @@ def test_what_the_inference_lines_leave(working_folder) -> None:
     assert sorted(found["_id"]) == sorted(light_curves()["_id"])
     assert found[["rrlyr_xgb", "vnv_xgb"]].notna().all(axis=None)
     assert len(pd.read_parquet(folder / "field_specific_ids" / "field_specific_ids.parquet")) == 12
+
+
+def test_what_the_local_lines_leave(working_folder) -> None:
+    """Each line scores its three light curves, the second one by both kinds of models."""
+    folder = working_folder.folder
+    found = sorted(folder.glob("preds_*/field_*-*_specific_ids/field_*.parquet"))
+    assert [path.parts[-3] for path in found] == ["preds_dnn", "preds_xgb", "preds_xgb"]
+    tables = [pd.read_parquet(path) for path in found]
+    assert all(
+        len(table) == 3 and table["vnv_" + path.parts[-3][6:]].notna().all()
+        for path, table in zip(found, tables, strict=True)
+    )
+    assert sorted(tables[1]["obj_id"]) == ["obj_1", "obj_2", "obj_3"]
+    assert sorted(tables[2]["obj_id"]) == sorted(tables[0]["obj_id"]) == ["AM_CVn", "V407_Vul", "ZTFJ1539+5027"]
+    assert len(list(folder.glob("preds_*/field_*-*_specific_ids/*.csv"))) == 2
 
 
 def test_every_command_has_help_with_its_defaults(working_folder) -> None:

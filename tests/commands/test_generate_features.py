@@ -2,76 +2,25 @@
 
 from __future__ import annotations
 
-import gc
 import json
-import logging
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import dask
 import generation_sky as sky
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-import yaml
-from distributed import LocalCluster
-from kowalski_server import KowalskiServer
 from kowalski_sky import TOKEN
 
 from scope_dask.commands.generate_features import main
 from scope_dask.formats import read_table, write_table
-from scope_dask.sources.kowalski import disconnect
 
 FILE = Path("generated_features/field_301/gen_features_field_301_ccd_2_quad_4.parquet")
 HERE = ["--field", "301", "--ccd", "2", "--quad", "4", "--min-n-lc-points", "30", "--verbose", "0"]
 QUICK = [*HERE, "--doCPU", "--max-freq", "1", "--period-algorithms", "ELS_ECE_EAOV"]
 IDS = sky.light_curves()["_id"].to_numpy()
-
-
-@pytest.fixture(scope="module")
-def paths(tmp_path_factory) -> dict[str, Path]:
-    with dask.config.set(scheduler="sync"):
-        return sky.save(tmp_path_factory.mktemp("sky"))
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """The address of a running cluster."""
-    with (
-        dask.config.set(sky.QUIET),
-        LocalCluster(
-            n_workers=1,
-            threads_per_worker=2,
-            processes=False,
-            protocol="tcp://",
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
-        ) as running,
-    ):
-        yield running.scheduler_address
-
-
-@pytest.fixture
-def kowalski(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KowalskiServer]:
-    """Change to a working folder; yield the server that its configuration leads to."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("KOWALSKI_INSTANCE_TOKEN", raising=False)
-    server = sky.server()
-    configure(server)
-    yield server
-    gc.collect()  # Dask gives a table that is built again the parts of an equal one that is still there
-    disconnect()
-    server.close()
-
-
-def configure(server: KowalskiServer, **more: Any) -> None:
-    host = {"token": TOKEN, "host": "127.0.0.1", "port": server.port, "protocol": "http"}
-    kowalski = {"hosts": {"kowalski": host}, "collections": {"sources": sky.SOURCES}, "timeout": 20}
-    Path("config.yaml").write_text(yaml.safe_dump({"kowalski": kowalski, **more}))
 
 
 def local(paths: dict[str, Path]) -> list[str]:
@@ -83,30 +32,30 @@ def files(folder: Path) -> list[str]:
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and ".lock" not in p.name)
 
 
-def test_kowalski_and_files_make_the_same_file(kowalski, paths, cluster, tmp_path) -> None:
-    words = [*QUICK, "--doRemoveTerrestrial", "--cluster", cluster]
+def test_kowalski_and_files_make_the_same_file(sky_server, sky_paths, cluster, tmp_path) -> None:
+    words = [*QUICK, "--doRemoveTerrestrial", *cluster]
     assert main(words) == 0
     assert files(tmp_path) == ["config.yaml", str(FILE), "generated_features/meta.json"]
-    assert main([*words, *local(paths), "--dirname", "local"]) == 0
+    assert main([*words, *local(sky_paths), "--dirname", "local"]) == 0
     there, here = (sky.sorted_features(read_table(Path(name, *FILE.parts[1:]))) for name in (FILE.parts[0], "local"))
     pd.testing.assert_frame_equal(there, here)
     assert len(there) > 5
     stated = json.loads(pq.read_schema(FILE).metadata[b"scope"])
     assert (stated["ZTF_source_catalog"], stated["Gaia_catalog"]) == (sky.SOURCES, "Gaia_EDR3")
     assert stated["periods"]["remove_terrestrial"] is True
-    kowalski.queries.clear()
-    assert main([*words, *local(paths), "--dirname", "again"]) == 0
-    assert kowalski.queries == []
+    sky_server.queries.clear()
+    assert main([*words, *local(sky_paths), "--dirname", "again"]) == 0
+    assert sky_server.queries == []
 
 
-def test_a_dry_run_asks_nothing_and_writes_nothing(kowalski, paths, tmp_path, capsys) -> None:
+def test_a_dry_run_asks_nothing_and_writes_nothing(sky_server, sky_paths, tmp_path, capsys) -> None:
     assert main(["--dry-run", *QUICK, "--verbose", "1"]) == 0
     shown = capsys.readouterr().out
-    assert f"would ask <Kowalski: kowalski at http://127.0.0.1:{kowalski.port}> for field 301, CCD 2, quad" in shown
+    assert f"would ask <Kowalski: kowalski at http://127.0.0.1:{sky_server.port}> for field 301, CCD 2, quad" in shown
     assert f"would write {FILE}" in shown
-    assert main(["--dry-run", *QUICK, *local(paths), "--verbose", "1"]) == 0
+    assert main(["--dry-run", *QUICK, *local(sky_paths), "--verbose", "1"]) == 0
     assert "would write 131 columns: _id radec_geojson ra dec" in capsys.readouterr().out
-    assert kowalski.queries == []
+    assert sky_server.queries == []
     assert files(tmp_path) == ["config.yaml"]
 
 
@@ -132,7 +81,7 @@ def test_a_dry_run_asks_nothing_and_writes_nothing(kowalski, paths, tmp_path, ca
         (["--doCpu"], 2, "there is no option --doCpu (did you mean --doCPU"),
     ],
 )
-def test_what_is_wrong_is_one_sentence(kowalski, capsys, words, code, said) -> None:
+def test_what_is_wrong_is_one_sentence(sky_server, capsys, words, code, said) -> None:
     with pytest.raises(SystemExit) as ended:
         main([*HERE, *words])
     assert ended.value.code == code
@@ -142,13 +91,13 @@ def test_what_is_wrong_is_one_sentence(kowalski, capsys, words, code, said) -> N
     assert not Path("generated_features").exists()
 
 
-def test_without_a_device_the_periods_are_ones(kowalski, cluster) -> None:
-    assert main([*HERE, "--cluster", cluster]) == 0
+def test_without_a_device_the_periods_are_ones(sky_server, cluster) -> None:
+    assert main([*HERE, *cluster]) == 0
     assert (read_table(FILE)["period_Ones"] == 1.0).all()
 
 
-def test_columns_of_the_nested_searches_and_what_made_them(kowalski, cluster) -> None:
-    words = [*HERE, "--doCPU", "--max-freq", "1", "--skipCloseSources", "--cluster", cluster]
+def test_columns_of_the_nested_searches_and_what_made_them(sky_server, cluster) -> None:
+    words = [*HERE, "--doCPU", "--max-freq", "1", "--skipCloseSources", *cluster]
     assert main([*words, "--period-algorithms", "LS_CE_AOV"]) == 0
     periods = [name for name in read_table(FILE) if name.startswith("period_") and name.count("_") in (1, 3)]
     assert periods[:3] == ["period_LS", "period_CE", "period_ELS_ECE_EAOV"]
@@ -162,34 +111,34 @@ def test_columns_of_the_nested_searches_and_what_made_them(kowalski, cluster) ->
     assert rows > 12, "sources near the bright star are kept"
 
 
-def test_the_highest_frequency_follows_from_the_cadence(kowalski, cluster) -> None:
-    words = [*HERE, "--doCPU", "--period-algorithms", "ELS", "--max-freq", "3", "--cluster", cluster]
+def test_the_highest_frequency_follows_from_the_cadence(sky_server, cluster) -> None:
+    words = [*HERE, "--doCPU", "--period-algorithms", "ELS", "--max-freq", "3", *cluster]
     assert main([*words, "--doScaleMinPeriod", "--min-cadence-minutes", "1440"]) == 0
     stated = json.loads(pq.read_schema(FILE).metadata[b"scope"])
     assert stated["periods"]["max_freq"] == 0.5
     assert read_table(FILE)["period_ELS"].min() >= 2.0
 
 
-def test_stopping_early_takes_the_first_sources(kowalski, cluster) -> None:
-    assert main([*HERE, "--skipCloseSources", "--stop-early", "--limit", "5", "--cluster", cluster]) == 0
+def test_stopping_early_takes_the_first_sources(sky_server, cluster) -> None:
+    assert main([*HERE, "--skipCloseSources", "--stop-early", "--limit", "5", *cluster]) == 0
     frame = sky.light_curves()
     long = frame[(frame["quad"] == 4) & (frame["hjd"].map(len) >= 30)]["_id"]
     assert read_table(FILE)["_id"].tolist() == sorted(long)[:5]
 
 
-def test_the_quadrant_of_a_job(kowalski, cluster) -> None:
+def test_the_quadrant_of_a_job(sky_server, cluster) -> None:
     folder = Path("elsewhere/DR15")
     (folder / "slurm").mkdir(parents=True)
     (folder / "slurm" / "slurm.dat").write_text("0 296 1 1\n5738 301 2 3\n")
-    configure(kowalski, feature_generation={"path_to_features": "elsewhere"})
+    sky.configure(sky_server, feature_generation={"path_to_features": "elsewhere"})
     words = ["--doQuadrantFile", "--quadrant-index", "5738", "--dirname", "DR15", "--filename", "made"]
-    assert main([*HERE, *words, "--cluster", cluster]) == 0
+    assert main([*HERE, *words, *cluster]) == 0
     assert set(read_table(folder / "field_301" / "made_field_301_ccd_2_quad_3.parquet")["quad"]) == {3}
 
 
-def test_specific_ids_of_the_command_line_the_configuration_or_those_kept_before(kowalski, cluster) -> None:
+def test_specific_ids_of_the_command_line_the_configuration_or_those_kept_before(sky_server, cluster) -> None:
     made = Path("generated_features/specific_ids/gen_features_specific_ids.parquet")
-    words = [*HERE, "--doSpecificIDs", "--cluster", cluster]
+    words = [*HERE, "--doSpecificIDs", *cluster]
     write_table(pd.DataFrame({"ztf_id": IDS, "fritz_name": [f"S{i}" for i in IDS]}), "ids.h5")
     assert main([*words, "--fg-dataset", "ids.h5"]) == 0
     table = read_table(made)
@@ -198,24 +147,24 @@ def test_specific_ids_of_the_command_line_the_configuration_or_those_kept_before
     places = sky.light_curves().set_index("_id").loc[table["_id"], ["field", "ccd", "quad"]]
     assert np.array_equal(table[["field", "ccd", "quad"]], places)
     kept = made.with_name("specific_ids_dropCloseSources.json").rename("kept.json")
-    configure(kowalski, feature_generation={"ids_skipGaia": str(kept)})
+    sky.configure(sky_server, feature_generation={"ids_skipGaia": str(kept)})
     assert main([*words, "--skipCloseSources"]) == 0
     assert read_table(made)["_id"].tolist() == table["_id"].tolist()
     write_table(pd.DataFrame({"_id": IDS[:3]}), "few.csv")
-    configure(kowalski, feature_generation={"dataset": "few.csv"})
+    sky.configure(sky_server, feature_generation={"dataset": "few.csv"})
     assert main([*words, "--skipCloseSources"]) == 0
     assert set(read_table(made)["_id"]) <= set(IDS[:3])
 
 
-def test_files_without_catalogues_lack_their_columns_with_a_warning(kowalski, paths, cluster, capsys) -> None:
-    assert main([*HERE, "--source-archive", str(paths["archive"]), "--cluster", cluster]) == 0
+def test_files_without_catalogues_lack_their_columns_with_a_warning(sky_server, sky_paths, cluster, capsys) -> None:
+    assert main([*HERE, "--source-archive", str(sky_paths["archive"]), *cluster]) == 0
     said = "no --catalog-path for Gaia_EDR3, ZTF_alerts, AllWISE, PS1_DR1: their columns are left out, and sources"
     assert said in capsys.readouterr().err
     assert not [name for name in read_table(FILE) if "AllWISE" in name or "alert" in name]
 
 
-def test_the_same_command_does_nothing_more_and_nothing_is_saved_if_so_asked(kowalski, cluster, capsys) -> None:
-    words = [*HERE, "--verbose", "1", "--cluster", cluster]
+def test_the_same_command_does_nothing_more_and_nothing_is_saved_if_so_asked(sky_server, cluster, capsys) -> None:
+    words = [*HERE, "--verbose", "1", *cluster]
     assert main([*words, "--doNotSave"]) == 0
     assert "12 light curves; nothing is saved" in capsys.readouterr().out
     assert not list(Path("generated_features").rglob("*.parquet"))
@@ -225,15 +174,15 @@ def test_the_same_command_does_nothing_more_and_nothing_is_saved_if_so_asked(kow
     assert f"{FILE} is there already, of the same sources and options" in capsys.readouterr().out
 
 
-def test_an_empty_quadrant_is_an_empty_file(kowalski, cluster) -> None:
-    assert main(["--field", "999", "--verbose", "0", "--cluster", cluster]) == 0
+def test_an_empty_quadrant_is_an_empty_file(sky_server, cluster) -> None:
+    assert main(["--field", "999", "--verbose", "0", *cluster]) == 0
     table = read_table("generated_features/field_999/gen_features_field_999_ccd_1_quad_1.parquet")
     assert len(table) == 0
     assert len(table.columns) > 80
 
 
-def test_as_a_process_with_a_token_that_is_refused_it_ends_with_one_sentence(kowalski, tmp_path) -> None:
-    kowalski.tokens.clear()
+def test_as_a_process_with_a_token_that_is_refused_it_ends_with_one_sentence(sky_server, tmp_path) -> None:
+    sky_server.tokens.clear()
     command = [sys.executable, "-m", "scope_dask.commands.generate_features", *HERE]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 2

@@ -1,64 +1,24 @@
-"""run-scope-local up to the features: lists of ids and positions, from Kowalski and from files."""
+"""run-scope-local: lists of ids and positions, from Kowalski and from files, their features and their scores."""
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
-import dask
 import generation_sky as sky
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
-from distributed import LocalCluster
-from kowalski_server import KowalskiServer
-from kowalski_sky import TOKEN
+from prediction_tables import NAMES, save_original_network, save_xgb_models
 
 from scope_dask.commands.run_scope_local import main
 from scope_dask.formats import read_table
-from scope_dask.sources.kowalski import disconnect
+from scope_dask.inference.models import load_models
+from scope_dask.inference.scores import scores
 
 FRAME = sky.light_curves()
 QUICK = ["--min-n-lc-points", "30", "--verbose", "0"]
 STAMP = r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d"
-
-
-@pytest.fixture(scope="module")
-def paths(tmp_path_factory) -> dict[str, Path]:
-    with dask.config.set(scheduler="sync"):
-        return sky.save(tmp_path_factory.mktemp("sky"))
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[list[str]]:
-    with (
-        dask.config.set(sky.QUIET),
-        LocalCluster(
-            n_workers=1,
-            threads_per_worker=2,
-            processes=False,
-            protocol="tcp://",
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
-        ) as running,
-    ):
-        yield ["--cluster", running.scheduler_address]
-
-
-@pytest.fixture
-def kowalski(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KowalskiServer]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("KOWALSKI_INSTANCE_TOKEN", raising=False)
-    server = sky.server()
-    host = {"token": TOKEN, "host": "127.0.0.1", "port": server.port, "protocol": "http"}
-    kowalski = {"hosts": {"kowalski": host}, "collections": {"sources": sky.SOURCES}, "timeout": 20}
-    Path("config.yaml").write_text(yaml.safe_dump({"kowalski": kowalski}))
-    yield server
-    disconnect()
-    server.close()
 
 
 def features(printed: str) -> pd.DataFrame:
@@ -69,7 +29,7 @@ def features(printed: str) -> pd.DataFrame:
     return read_table(folder / "specific_ids" / f"gen_features_{stamp}_specific_ids.parquet")
 
 
-def test_ids_with_names(kowalski, cluster, capsys) -> None:
+def test_ids_with_names(sky_server, cluster, capsys) -> None:
     ids = FRAME["_id"].to_numpy()[[8, 3, 4]]
     Path("ids.csv").write_text("ztfid,OBJ_ID\n" + "".join(f"{i},obj_{k}\n" for k, i in enumerate(ids)) + "77,lost\n")
     assert main(["--path-dataset", "ids.csv", *QUICK, *cluster, "--skipCloseSources"]) == 0
@@ -86,10 +46,10 @@ def test_ids_with_names(kowalski, cluster, capsys) -> None:
 
 
 @pytest.mark.parametrize("archive", [False, True], ids=["kowalski", "files"])
-def test_positions_take_what_is_around_them(kowalski, paths, cluster, capsys, archive) -> None:
+def test_positions_take_what_is_around_them(sky_server, sky_paths, cluster, capsys, archive) -> None:
     star = FRAME.iloc[[0, 16]]
     Path("places.csv").write_text("R.A.,Dec.\n" + "".join(f"{r},{d}\n" for r, d in star[["ra", "dec"]].to_numpy()))
-    words = ["--source-archive", str(paths["archive"])] if archive else []
+    words = ["--source-archive", str(sky_paths["archive"])] if archive else []
     words += ["--save-sources-filepath", "out/found.csv", "--skipCloseSources"]
     assert main(["--path-dataset", "places.csv", *QUICK, *cluster, *words]) == 0
     table = features(capsys.readouterr().out)
@@ -106,7 +66,60 @@ def test_positions_take_what_is_around_them(kowalski, paths, cluster, capsys, ar
     assert table["fritz_name"].nunique() == 2
 
 
-def test_a_light_curve_near_two_positions_belongs_to_the_nearer(kowalski, cluster, capsys) -> None:
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with XGBoost models and a network of SCoPe 0.9.5."""
+    root = tmp_path_factory.mktemp("models")
+    save_xgb_models(root / "models_xgb" / "small")
+    save_original_network(root / "models_dnn" / "old")
+    return root
+
+
+def scored(stamp: str, kind: str) -> pd.DataFrame:
+    name = f"field_{stamp}_specific_ids"
+    return read_table(Path(f"preds_{kind}", name, f"{name}.parquet"))
+
+
+def test_the_models_of_the_groups_score_the_features(sky_server, models, cluster, capsys) -> None:
+    for kind in ("models_xgb", "models_dnn"):
+        Path(kind).symlink_to(models / kind)
+    stats = {name: {"min": -3.0, "max": 5.0} for name in NAMES}
+    sky.configure(sky_server, feature_stats=stats)
+    Path("ids.csv").write_text("ztf_id,obj_id\n" + "".join(f"{i},obj_{k}\n" for k, i in enumerate(FRAME["_id"])))
+    words = ["--algorithms", "xgb", "DNN", "--group-names", "small", "old", "--feature-stats", "config", "--write_csv"]
+    periods = ["--doCPU", "--max-freq", "1", "--skipCloseSources", "--flag-ids"]
+    assert main(["--path-dataset", "ids.csv", *QUICK, *cluster, *periods, *words]) == 0
+    shown = capsys.readouterr()
+    stamp = shown.out.split()[-1]
+    table = features(shown.out)
+    expected = scores(table, load_models(["models_xgb/small"]))
+    xgb, dnn = scored(stamp, "xgb"), scored(stamp, "dnn")
+    assert xgb["_id"].tolist() == dnn["_id"].tolist() == table["_id"].tolist()
+    assert xgb["obj_id"].tolist() == table["fritz_name"].tolist()
+    np.testing.assert_array_equal(xgb["vnv_xgb"], expected["vnv_xgb"])
+    assert list(dnn.columns[-1:]) == ["vnv_dnn"]
+    assert dnn["vnv_dnn"].notna().all()
+    assert len(list(Path().glob("preds_*/*/*.csv"))) == 2
+    assert len(list(Path().glob("preds_*/*/*_flagged.json"))) == 2
+
+
+def test_models_that_want_other_features_are_named_before_anything_is_asked(sky_server, models, capsys) -> None:
+    Path("ids.csv").write_text("ztf_id\n1\n")
+    words = ["--path-dataset", "ids.csv", *QUICK, "--paths-models", str(models / "models_xgb" / "small")]
+    for more in ([], ["--dry-run"], ["--doCPU", "--period-algorithms", "LS"]):
+        with pytest.raises(SystemExit) as ended:
+            main([*words, *more])
+        assert ended.value.code == 2
+        assert "needs columns that the features table does not have" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--path-dataset", "ids.csv", "--algorithms", "xgb", "--group-names", "none"])
+    assert "models_xgb/none does not exist" in capsys.readouterr().err
+    assert sky_server.queries == []
+    assert not list(Path().glob("*features*"))
+    assert not Path("sources.parquet").exists()
+
+
+def test_a_light_curve_near_two_positions_belongs_to_the_nearer(sky_server, cluster, capsys) -> None:
     ra, dec = FRAME[["ra", "dec"]].iloc[0]
     Path("two.csv").write_text(f"ra,dec,name\n{ra},{dec + 4 / 3600},far\n{ra},{dec + 1 / 3600},near\n")
     words = ["--cone-radius-arcsec", "5", "--skipCloseSources"]
@@ -115,12 +128,14 @@ def test_a_light_curve_near_two_positions_belongs_to_the_nearer(kowalski, cluste
     assert read_table("sources.parquet")["ztf_id"].is_unique
 
 
-def test_nothing_found_is_a_warning_and_an_empty_file(kowalski, cluster, capsys) -> None:
+def test_nothing_found_is_a_warning_and_empty_files(sky_server, models, cluster, capsys) -> None:
     Path("places.csv").write_text("ra,dec\n10.0,10.0\n")
-    assert main(["--path-dataset", "places.csv", *QUICK, *cluster]) == 0
+    words = ["--doCPU", "--paths-models", str(models / "models_xgb" / "small")]
+    assert main(["--path-dataset", "places.csv", *QUICK, *cluster, *words]) == 0
     shown = capsys.readouterr()
     assert "none of places.csv has light curves" in shown.err
     assert len(features(shown.out)) == 0
+    assert len(scored(shown.out.split()[-1], "xgb")) == 0
 
 
 @pytest.mark.parametrize(
@@ -134,23 +149,25 @@ def test_nothing_found_is_a_warning_and_an_empty_file(kowalski, cluster, capsys)
         (["--path-dataset", "bad.csv"], "bad.csv has neither ids (ztf_id, ztfid, ZTFID, _id) nor positions"),
     ],
 )
-def test_what_is_wrong_is_one_sentence(kowalski, capsys, words, said) -> None:
+def test_what_is_wrong_is_one_sentence(sky_server, capsys, words, said) -> None:
     Path("ids.csv").write_text("ztf_id\n1\n")
     Path("bad.csv").write_text("x\n1\n")
     with pytest.raises(SystemExit) as ended:
         main([*QUICK, *words])
     assert ended.value.code == 2
     assert said in capsys.readouterr().err
-    assert kowalski.queries == []
+    assert sky_server.queries == []
 
 
-def test_a_dry_run_and_names_of_groups_that_are_too_many(kowalski, capsys) -> None:
+def test_a_dry_run_and_names_of_groups_that_are_too_many(sky_server, models, capsys) -> None:
     Path("ids.csv").write_text("ztf_id\n1\n")
-    words = ["--dry-run", "--algorithms", "XGBoost", "--group-names", "a", "b", "--scale_features", "min_max"]
-    assert main(["--path-dataset", "ids.csv", *words]) == 0
+    Path("models_xgb").symlink_to(models / "models_xgb")
+    words = ["--dry-run", "--algorithms", "XGBoost", "--group-names", "small", "b", "--scale_features", "min_max"]
+    assert main(["--path-dataset", "ids.csv", "--doCPU", *words]) == 0
     shown = capsys.readouterr()
     assert "--group-names b have no algorithm: not used" in shown.err
     assert "would look up 1 sources in ZTF_sources_20230109" in shown.out
     assert "would write sources.parquet" in shown.out
-    assert kowalski.queries == []
+    assert "would score them with 2 models: models_xgb/small" in shown.out
+    assert sky_server.queries == []
     assert not list(Path().glob("generated_features*"))
