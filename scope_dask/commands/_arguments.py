@@ -143,6 +143,11 @@ def flag(name: str, help: str, default: bool = False, **more: Any) -> Argument:
     return Argument(name, help, boolean, default, nargs="?", const=True, **more)
 
 
+def cluster() -> Argument:
+    """Return the option ``--cluster`` of all commands that compute; `scope_dask.cluster.connect` knows its values."""
+    return option("--cluster", "compute on this cluster: an address tcp://…, the name of a launched one, or a profile")
+
+
 def verbose(default: int = 1) -> Argument:
     """Return the option ``--verbose``: 1 when given bare, 0 is silence."""
     return Argument("--verbose", "how much to print; 0: nothing", int, default, nargs="?", const=1)

@@ -48,14 +48,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from scope_dask.commands._arguments import Argument, boolean, flag, option, values, verbose
+from scope_dask.commands._arguments import Argument, boolean, cluster, flag, option, values, verbose
 from scope_dask.commands.scope import one_sentence, show_log
 from scope_dask.errors import OptionError, RunError, SourceError
 
 if TYPE_CHECKING:
     from scope_dask.user_config import UserConfig
 
-__all__ = ["COMMON", "Argument", "Call", "Command", "boolean", "flag", "option", "values", "verbose"]
+__all__ = ["COMMON", "Argument", "Call", "Command", "boolean", "cluster", "flag", "option", "values", "verbose"]
 
 COMMON = (
     verbose(),
@@ -109,17 +109,20 @@ class Command:
         Its own options; of two with the same name the later holds, also before the common ones.
     run : callable
         Takes a `Call`; returns an exit code, or None for 0.
+    on_worker : bool
+        With ``--cluster``, which it then has, the command runs as a whole on one worker.
     """
 
     name: str
     description: str
     arguments: tuple[Argument, ...]
     run: Callable[[Call], int | None]
+    on_worker: bool = False
 
     @property
     def known(self) -> dict[str, Argument]:
         """All options by name, its own first."""
-        own = {argument.name: argument for argument in self.arguments}
+        own = {argument.name: argument for argument in (*self.arguments, *([cluster()] if self.on_worker else []))}
         return own | {argument.name: argument for argument in COMMON if argument.name not in own}
 
     def main(self, argv: Sequence[str] | None = None) -> int:
@@ -131,10 +134,15 @@ class Command:
             2 for wrong usage, 1 for a failed run, 130 when interrupted, after one sentence on standard error.
         """
         with one_sentence(), _failed_queries(), _plain_warnings():
-            call = self.parse(sys.argv[1:] if argv is None else argv)
+            words = sys.argv[1:] if argv is None else argv
+            call = self.parse(words)
             with _log() if call.verbose else contextlib.nullcontext():
                 if call.options.check_configs:
                     _print_differences(call)
+                if self.on_worker and call.options.cluster and not call.dry_run:
+                    from scope_dask.commands._on_worker import run_on_worker
+
+                    return run_on_worker(self.name, words, call.options.cluster)
                 return self.run(call) or 0
 
     def parse(self, argv: Sequence[str]) -> Call:

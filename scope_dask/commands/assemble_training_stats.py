@@ -88,7 +88,11 @@ def _write_importance(folder: Path, group: str, kind: str, found: list[Record]) 
 
 
 COMMAND = Command(
-    "assemble-training-stats", "Put the statistics of the models of a group side by side.", ARGUMENTS, run
+    "assemble-training-stats",
+    "Put the statistics of the models of a group side by side.",
+    ARGUMENTS,
+    run,
+    on_worker=True,
 )
 main = COMMAND.main
 

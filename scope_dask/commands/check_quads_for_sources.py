@@ -116,7 +116,11 @@ def run(call: Call) -> None:
 
 
 COMMAND = Command(
-    "check-quads-for-sources", "Find the quadrants of ZTF fields that have sources in a catalogue.", ARGUMENTS, run
+    "check-quads-for-sources",
+    "Find the quadrants of ZTF fields that have sources in a catalogue.",
+    ARGUMENTS,
+    run,
+    on_worker=True,
 )
 main = COMMAND.main
 

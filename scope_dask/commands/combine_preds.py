@@ -185,7 +185,9 @@ def add_fields(path: Path, names: list[str]) -> None:
         temporary.write_text(json.dumps({"fields": list(dict.fromkeys([*known, *names]))}))
 
 
-COMMAND = Command("combine-preds", "Combine the predictions of neural networks and of XGBoost.", ARGUMENTS, run)
+COMMAND = Command(
+    "combine-preds", "Combine the predictions of neural networks and of XGBoost.", ARGUMENTS, run, on_worker=True
+)
 main = COMMAND.main
 
 if __name__ == "__main__":

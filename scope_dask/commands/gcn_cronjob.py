@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scope_dask.commands._endings import EXIT_FAILED, EXIT_INTERRUPTED
-from scope_dask.commands._parser import Call, Command, flag, option, values
+from scope_dask.commands._parser import Call, Command, cluster, flag, option, values
 from scope_dask.commands.generate_features import CATALOGS, COMPUTATION
 from scope_dask.errors import OptionError, RunError
 
@@ -59,7 +59,7 @@ OWN = (
     option("--checkpoint-refresh-days", "after so many days all sources are looked at anew", float, 30.0),
     flag("--ignore-checkpoint", "look at all sources anew"),
     option("--time-limit-minutes", "end after this time, and go on with the next call; 0: no limit", float, 115.0),
-    option("--cluster", "compute on this cluster: an address tcp://…, the name of a launched one, or a profile"),
+    cluster(),
     option("--n-workers", "threads of this process that compute; one per core if not given", int),
     option("--username", "taken and not used: --cluster names where to compute"),
     option("--partition", "taken and not used: the profile of --cluster names it"),

@@ -6,7 +6,7 @@ import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from scope_dask.commands._parser import Call, Command, flag, option, values
+from scope_dask.commands._parser import Call, Command, cluster, flag, option, values
 
 if TYPE_CHECKING:
     from scope_dask.generation import Generated, Job
@@ -63,7 +63,7 @@ COMPUTATION = (
     flag("--skipCloseSources", "keep sources close to bright stars"),
 )
 RUNNING = (
-    option("--cluster", "compute on this cluster: an address tcp://…, the name of a launched one, or a profile"),
+    cluster(),
     option("--n-workers", "worker processes of the local cluster; if not given one per core, with --doGPU one", int),
 )
 FILES = (

@@ -279,7 +279,11 @@ def _show(call: Call, plan: Plan, kowalski: Kowalski) -> None:
 
 
 COMMAND = Command(
-    "get-features", "Download the features of a ZTF field, or of its quadrants, from Kowalski.", ARGUMENTS, run
+    "get-features",
+    "Download the features of a ZTF field, or of its quadrants, from Kowalski.",
+    ARGUMENTS,
+    run,
+    on_worker=True,
 )
 main = COMMAND.main
 

@@ -215,7 +215,11 @@ def run(call: Call) -> None:
 
 
 COMMAND = Command(
-    "get-quad-ids", "Download the ids of the light curves of a ZTF field, or of its quadrants.", ARGUMENTS, run
+    "get-quad-ids",
+    "Download the ids of the light curves of a ZTF field, or of its quadrants.",
+    ARGUMENTS,
+    run,
+    on_worker=True,
 )
 main = COMMAND.main
 

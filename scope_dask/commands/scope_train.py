@@ -287,7 +287,7 @@ def _show(call: Call, plan: Plan) -> None:
     call.say(f"would write {stem}_plots" + (f" and the model {stem}" if call.options.save else ""))
 
 
-COMMAND = Command("scope-train", "Train the classifier of a class.", ARGUMENTS, run)
+COMMAND = Command("scope-train", "Train the classifier of a class.", ARGUMENTS, run, on_worker=True)
 main = COMMAND.main
 
 if __name__ == "__main__":
