@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scope_dask.commands._parser import Call, Command, flag, option, values
+from scope_dask.commands._parser import Call, Command, cluster, flag, option, values
 from scope_dask.errors import ModelError, OptionError, nearest
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ ARGUMENTS = (
     flag("--no-write-metadata", "write no metadata and no meta.json"),
     option("--batch-size", "most rows that are scored at a time", int, 100_000),
     option("--path-to-preds", "folder of preds_dnn and preds_xgb", default=".", config=("inference", "path_to_preds")),
-    option("--cluster", "score on this cluster: an address tcp://…, the name of a launched one, or a profile"),
+    cluster(),
     option("--n-workers", "threads of this process that score; one per core if not given", int),
     flag("--overwrite", "score again what is there"),
 )
