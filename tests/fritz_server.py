@@ -141,6 +141,15 @@ def status_page(method: str) -> Fault:
     return html(405, "Not Allowed")
 
 
+PASSING = (
+    html(429, "Too Many Requests"),
+    html(502),
+    Fault("reset"),
+    write_then(html(504, "Gateway Time-out")),
+    write_then(Fault("reset")),
+)
+
+
 class _Handler(FaultyHandler):
     """One connection."""
 
@@ -247,4 +256,4 @@ def _shuffled(answer: dict[str, Any]) -> bytes:
     return json.dumps({key: answer[key] for key in keys}, default=lambda value: None).encode()
 
 
-__all__ = ["PUBLIC", "TOKEN", "Fault", "FritzServer", "Request", "html", "status_page", "write_then"]
+__all__ = ["PASSING", "PUBLIC", "TOKEN", "Fault", "FritzServer", "Request", "html", "status_page", "write_then"]

@@ -14,6 +14,7 @@ import pandas as pd
 from scope_dask.commands._resuming import THREADS, Resumed, counting, journal_of
 from scope_dask.commands._threads import side_by_side
 from scope_dask.fritz.download import COLUMNS, find_source, record_of
+from scope_dask.fritz.saving import saving
 from scope_dask.fritz.sources import sources
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from scope_dask.fritz import Fritz
 
 AT_A_TIME = 100
-SAVED_ROWS = 500  # after as many the file is saved again
 
 
 @dataclass(frozen=True)
@@ -77,27 +77,26 @@ def download(call: Call, fritz: Fritz, wanted: Download) -> pd.DataFrame:
             call.say(f"{len(resumed.done)} sources are there from an interrupted call")
         steps = _of_groups(fritz, wanted, resumed) if wanted.table is None else _of_table(fritz, wanted, resumed)
         total = None if wanted.table is None else len(wanted.table) - wanted.start
-        saved = 0
-        with counting(call, "source", total, len(resumed.done)) as add:
+
+        def save() -> None:
+            write_table(_frame(wanted, resumed), wanted.file, metadata=_metadata(wanted))
+
+        with saving(save) as step, counting(call, "source", total, len(resumed.done)) as add:
             for number in steps:
                 add(number)
-                if len(resumed.done) - saved >= SAVED_ROWS:
-                    saved = len(resumed.done)
-                    write_table(_frame(wanted, resumed), wanted.file, metadata=_metadata(wanted))
-        found = _frame(wanted, resumed)
-        write_table(found, wanted.file, metadata=_metadata(wanted))
+                step()
         resumed.finish()
-    return found
+    return _frame(wanted, resumed)
 
 
 def _of_table(fritz: Fritz, wanted: Download, resumed: Resumed) -> Iterator[int]:
     """Ask for the rows of a table that are not there yet; yield how many came."""
     assert wanted.table is not None
     rows = [row for row in range(wanted.start, len(wanted.table)) if str(row) not in resumed.done]
-    places = wanted.table[place_columns(wanted.table)]
+    places = wanted.table[place_columns(wanted.table)].to_dict("records")  # a row as a Series would make ids floating
 
     def ask(row: int) -> dict[str, Any]:
-        return _asked(fritz, places.iloc[row].to_dict())
+        return _asked(fritz, places[row])
 
     for start in range(0, len(rows), AT_A_TIME):
         some = rows[start : start + AT_A_TIME]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from scope_dask.commands._parser import Call
-    from scope_dask.commands._uploading import Upload
+    from scope_dask.commands._upload_table import Upload
     from scope_dask.fritz import Fritz
     from scope_dask.generation import SpecificIds
     from scope_dask.sources.kowalski import Kowalski
@@ -186,7 +186,7 @@ class Loop:
 
     def _upload_of(self, label: str, kind: str, scored: pd.DataFrame) -> Upload:
         from scope_dask.commands._posting import Posting
-        from scope_dask.commands._uploading import READ, Upload, pairing
+        from scope_dask.commands._upload_table import READ, Upload, pairing
         from scope_dask.commands.scope_upload_classification import settle_seconds
         from scope_dask.fritz.mappers import read_mapper
         from scope_dask.fritz.upload import UploadOptions

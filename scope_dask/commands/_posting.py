@@ -12,7 +12,7 @@ import pandas as pd
 
 from scope_dask.fritz.annotations import annotations_of, post_annotation, update_annotation
 from scope_dask.fritz.comments import comments_of, post_comment
-from scope_dask.fritz.matching import SURVEY_ID, Target, survey_ids
+from scope_dask.fritz.matching import SURVEY_ID, Target, survey_id_of, survey_ids
 from scope_dask.fritz.photometry import put_photometry
 from scope_dask.fritz.sources import save_source
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from scope_dask.fritz import Fritz
     from scope_dask.sources.kowalski import Kowalski
 
+PERIOD = "period"
 PERIOD_ORIGIN = "uploadedperiod"
 SOURCE_ORIGIN = "Fritz"
 CURVES_AT_A_TIME = 20
@@ -119,28 +120,28 @@ def send(
 
 def period_of(values: Mapping[str, Any]) -> float | None:
     """Return the period (d) of a row, if it has one."""
-    period = values.get("period")
+    period = values.get(PERIOD)
     return float(period) if period is not None and pd.notna(period) and np.isfinite(period) and period > 0 else None
 
 
 def _annotate(fritz: Fritz, obj_id: str, values: Mapping[str, Any], posting: Posting) -> None:
     """Annotate the period and the survey id of a source, unless that is there."""
-    period, survey = period_of(values), values.get(SURVEY_ID)
-    origin = posting.survey_origin if survey is not None and pd.notna(survey) else None
+    period, survey = period_of(values), survey_id_of(values)
+    origin = posting.survey_origin if survey is not None else None
     if period is None and origin is None:
         return
     there = annotations_of(fritz, obj_id)
     if period is not None and all(note["origin"] != PERIOD_ORIGIN for note in there):
-        post_annotation(fritz, obj_id, PERIOD_ORIGIN, {"period": period}, posting.group_ids)
+        post_annotation(fritz, obj_id, PERIOD_ORIGIN, {PERIOD: period}, posting.group_ids)
     if origin is None:
         return
     known = survey_ids({"annotations": there}, origin)
     own = next((note for note in there if note["origin"] == origin), None)
     if own is None:
-        post_annotation(fritz, obj_id, origin, {SURVEY_ID: str(survey)}, posting.group_ids)
-    elif str(survey) not in known:
+        post_annotation(fritz, obj_id, origin, {SURVEY_ID: survey}, posting.group_ids)
+    elif survey not in known:
         keys = (SURVEY_ID, *(f"{SURVEY_ID}_{number}" for number in range(2, len(own["data"]) + 3)))
-        update_annotation(fritz, own, {next(key for key in keys if key not in own["data"]): str(survey)})
+        update_annotation(fritz, own, {next(key for key in keys if key not in own["data"]): survey})
 
 
 def _comments(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import sys
+import warnings
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +15,7 @@ from scope_dask.errors import OptionError, SchemaError
 
 if TYPE_CHECKING:
     from scope_dask.fritz import Fritz
+    from scope_dask.fritz.checks import Findings
 
 ABSENT = "is not on Fritz"
 ACTIONS = ("post", "update", "delete")
@@ -50,8 +54,6 @@ class Change:
 
 def number_or_text(text: str) -> int | float | str:
     """Return a text as an integer, else as a finite number, else as it is."""
-    import math
-
     for kind in (int, float):
         try:
             value = kind(text)
@@ -62,13 +64,13 @@ def number_or_text(text: str) -> int | float | str:
     return text
 
 
-def change_of(call: Call) -> Change:
-    """Return what a command line asks for.
+def change_of(call: Call) -> tuple[Change, Findings]:
+    """Return what a command line asks for, and what is wrong with its ids, origin and values.
 
     Raises
     ------
     OptionError, SourceError, SchemaError
-        If an option is missing, or the file is absent, lacks a column or has sources without a value.
+        If an option is missing, or the file is absent or lacks a column.
     """
     options = call.options
     writes = options.action != "delete"
@@ -76,40 +78,55 @@ def change_of(call: Call) -> Change:
         raise OptionError(f"--action {options.action} needs --key")
     if options.action == "post" and not options.group_ids:
         raise OptionError("--action post needs --group-ids: without groups everybody would see the annotation")
-    groups = tuple(dict.fromkeys(options.group_ids or ()))
+    if options.action != "post" and options.group_ids:
+        said = f"--group-ids is not used with --action {options.action}: the annotations keep their groups"
+        warnings.warn(said, UserWarning, stacklevel=2)
     path = Path(options.source)
     if path.suffix.lower() in (".csv", ".h5", ".hdf5", ".parquet"):
-        found = _of_file(path, options.key if writes else None)
+        ids, values = _of_file(path, options.key if writes else None)
     elif writes and options.value is None:
         raise OptionError(f"--action {options.action} of one source needs --value")
     else:
-        found = {options.source: number_or_text(options.value) if writes else None}
-    return Change(options.action, options.origin, options.key, found, groups)
+        ids, values = [options.source], [number_or_text(options.value) if writes else None]
+    groups = tuple(dict.fromkeys(options.group_ids or ())) if options.action == "post" else ()
+    change = Change(options.action, options.origin, options.key, dict(zip(ids, values, strict=True)), groups)
+    return change, _findings(ids, values, options.origin, options.key if writes else None)
 
 
-def _of_file(path: Path, key: str | None) -> dict[str, Any]:
-    """Return the values of the sources of a file, None where there is no key."""
+def _of_file(path: Path, key: str | None) -> tuple[list[Any], list[Any]]:
+    """Return the ids of a file, and their values, None where there is no key."""
     import pandas as pd
 
     from scope_dask.formats import read_table
-    from scope_dask.fritz import FritzInputError
 
     table = read_table(path)
     if missing := [name for name in ("obj_id", key) if name and name not in table.columns]:
         raise SchemaError(f"{path} has no column {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
-    ids = table["obj_id"]
-    column = table[key] if key else pd.Series([None] * len(table), dtype=object)
-    found = {str(name): _plain(value) for name, value in zip(ids, column, strict=True)}
-    problems = {
-        "sources that are there twice": sorted(set(ids[ids.duplicated()].astype(str))),
-        "rows without obj_id": [str(row) for row in ids.index[ids.isna()]],
-        f"sources without {key}": [
-            str(name) for name, value in zip(ids, column, strict=True) if key and pd.isna(value)
-        ],
-    }
-    if any(problems.values()):
-        raise FritzInputError({what: where for what, where in problems.items() if where})
+    ids = [None if pd.isna(name) else str(name) for name in table["obj_id"]]
+    return ids, [_plain(value) for value in table[key]] if key else [None] * len(table)
+
+
+def _findings(ids: list[Any], values: list[Any], origin: str, key: str | None) -> Findings:
+    """Return what is wrong with ids, origin and values."""
+    import pandas as pd
+
+    from scope_dask.fritz.annotations import origin_problems
+    from scope_dask.fritz.checks import Findings, id_problems
+
+    known = [name for name in ids if name is not None]
+    found = Findings(id_problems(known))
+    found.add({"rows without obj_id": [str(row) for row, name in enumerate(ids) if name is None]})
+    found.add({"sources that are there twice": [name for name, count in Counter(known).items() if count > 1]})
+    found.add(origin_problems(origin))
+    if key is not None:
+        pairs = list(zip(ids, values, strict=True))
+        found.add({f"sources without {key}": [str(name) for name, value in pairs if pd.isna(value)]})
+        found.add({f"sources whose {key} is infinite": [str(name) for name, value in pairs if _infinite(value)]})
     return found
+
+
+def _infinite(value: Any) -> bool:
+    return isinstance(value, float) and math.isinf(value)
 
 
 def _plain(value: Any) -> Any:
@@ -157,32 +174,6 @@ def _without(fritz: Fritz, found: dict[str, Any], key: str) -> str:
     return f"{found['origin']}: {key} = {value} is deleted"
 
 
-def check(fritz: Fritz, change: Change) -> None:
-    """Check ids, origin and groups before the first write.
-
-    Raises
-    ------
-    FritzInputError
-        With all that is wrong.
-    """
-    from scope_dask.fritz import FritzInputError
-    from scope_dask.fritz.groups import check_groups
-    from scope_dask.fritz.sources import ID
-
-    problems: dict[str, Any] = {}
-    if bad := [repr(name) for name in change.values if not ID.fullmatch(name)]:
-        problems["ids that are not made of letters, digits and _-.+"] = bad
-    if not change.origin[:1].isalnum() and not change.origin.startswith("_"):
-        problems["origins that do not begin with a letter, digit or underscore"] = [change.origin]
-    if change.group_ids:
-        try:
-            check_groups(fritz, change.group_ids)
-        except FritzInputError as error:
-            problems |= error.problems
-    if problems:
-        raise FritzInputError(problems)
-
-
 def run(call: Call) -> int:
     """Change annotations, or tell what would be changed; one line a source; 1 where a source is not there."""
     import pandas as pd
@@ -190,9 +181,12 @@ def run(call: Call) -> int:
     from scope_dask.commands._resuming import Resumed, journal_of
     from scope_dask.formats import write_table
     from scope_dask.fritz import Fritz
+    from scope_dask.fritz.groups import check_groups
+    from scope_dask.fritz.saving import saving
 
-    change = change_of(call)
+    change, found = change_of(call)
     if call.dry_run:
+        found.refuse()
         call.say(f"would {change.action} on {Fritz.from_config(call.config)}, annotation {change.origin}:")
         for obj_id, value in change.values.items():
             call.say(f"{obj_id}: {change.key or 'all keys'}" + (f" = {value}" if change.action != "delete" else ""))
@@ -200,16 +194,23 @@ def run(call: Call) -> int:
     request = [change.action, change.origin, change.key, change.values, change.group_ids]
     result = RESULT / f"{Path(call.options.source).stem}_{change.action}_{change.origin}.csv"
     with Fritz.from_config(call.config) as fritz:
-        check(fritz, change)
+        if change.group_ids:
+            found.look(lambda: check_groups(fritz, change.group_ids))
+        found.refuse()
         with Resumed(journal_of(result), request) as resumed:
-            for obj_id, value in change.values.items():
-                if obj_id not in resumed.done:
-                    resumed.add(obj_id, _applied(fritz, change, obj_id, value))
-                call.say(f"{obj_id}: {resumed.done[obj_id]}")
-            done = [resumed.done[obj_id] for obj_id in change.values]
-            write_table(pd.DataFrame({"obj_id": list(change.values), "done": done}), result)
+
+            def save() -> None:
+                done = [resumed.done.get(obj_id) for obj_id in change.values]
+                write_table(pd.DataFrame({"obj_id": list(change.values), "done": done}), result)
+
+            with saving(save) as step:
+                for obj_id, value in change.values.items():
+                    if obj_id not in resumed.done:
+                        resumed.add(obj_id, _applied(fritz, change, obj_id, value))
+                        step()
+                    call.say(f"{obj_id}: {resumed.done[obj_id]}")
             resumed.finish()
-    return 1 if ABSENT in done else 0
+    return 1 if ABSENT in resumed.done.values() else 0
 
 
 def _applied(fritz: Fritz, change: Change, obj_id: str, value: Any) -> str:

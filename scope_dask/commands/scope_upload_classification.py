@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from scope_dask.commands._posting import Posting
-    from scope_dask.commands._uploading import Upload
+    from scope_dask.commands._upload_table import Upload
     from scope_dask.fritz.upload import UploadOptions
     from scope_dask.sources.kowalski import Kowalski
 
@@ -58,7 +58,7 @@ def upload_of(call: Call) -> Upload:
     OptionError, SourceError, SchemaError
         If an option is wrong, or a file is absent or lacks a column.
     """
-    from scope_dask.commands._uploading import Upload, pairing
+    from scope_dask.commands._upload_table import Upload, pairing
     from scope_dask.formats import read_table
     from scope_dask.fritz.mappers import read_mapper
 
@@ -183,12 +183,11 @@ def run(call: Call) -> None:
 
 def _show(call: Call, upload: Upload) -> None:
     """Print what would be read, sent and written."""
-    from scope_dask.commands._uploading import local_problems
-    from scope_dask.fritz import Fritz, FritzInputError
+    from scope_dask.commands._upload_table import local_findings
+    from scope_dask.fritz import Fritz
 
-    if problems := local_problems(upload):
-        raise FritzInputError(problems)
-    names, posting = dict(zip(upload.rows, upload.names(), strict=True)), upload.posting
+    local_findings(upload).refuse()
+    names, posting = upload.names(), upload.posting
     classes, sent = upload.classes(), upload.sent()
     also = "" if upload.existing_ids else ", or to the sources that are there within 2 arcsec"
     groups = ", ".join(map(str, posting.group_ids))

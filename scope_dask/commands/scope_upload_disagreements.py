@@ -92,8 +92,8 @@ def _scored(kowalski: Kowalski, catalog: str) -> pd.DataFrame:
     return frame.drop_duplicates("_id").sort_values("_id", ignore_index=True)
 
 
-def send_all(call: Call, fritz: Fritz, kowalski: Kowalski, table: pd.DataFrame, group: int) -> pd.DataFrame:
-    """Save the sources with photometry and an annotation, each once; return them with their names on Fritz.
+def send_all(call: Call, fritz: Fritz, kowalski: Kowalski, table: pd.DataFrame, group: int) -> None:
+    """Save the sources with photometry and an annotation, each once, and list them with their names on Fritz.
 
     Raises
     ------
@@ -103,31 +103,37 @@ def send_all(call: Call, fritz: Fritz, kowalski: Kowalski, table: pd.DataFrame, 
     from scope_dask.commands._resuming import THREADS, Resumed, counting, journal_of
     from scope_dask.commands._threads import side_by_side
     from scope_dask.formats import write_table
-    from scope_dask.fritz.checks import check_sources
+    from scope_dask.fritz.checks import Findings, check_sources
     from scope_dask.fritz.groups import check_groups
     from scope_dask.fritz.matching import target_of
     from scope_dask.fritz.photometry import instrument_id
+    from scope_dask.fritz.saving import saving
 
-    groups = check_groups(fritz, [group])
-    check_sources(table.assign(obj_id=[str(number) for number in table["ztf_id"]]))
-    posting, instrument = Posting(groups), instrument_id(fritz)
+    found = Findings()
+    groups = found.look(lambda: check_groups(fritz, [group])) or ()
+    found.look(lambda: check_sources(table.assign(obj_id=table["ztf_id"].astype(str).astype(object))))
+    instrument = found.look(lambda: instrument_id(fritz))
+    found.refuse()
+    posting = Posting(groups)
     result = RESULT / f"disagreements_{group}.parquet"
     records = table.to_dict("records")
     with Resumed(journal_of(result), [group, table["ztf_id"].tolist()]) as resumed:
-        keys = {row: str(record["ztf_id"]) for row, record in enumerate(records)}
-        todo = [row for row, key in keys.items() if key not in resumed.done]
+        keys = [str(record["ztf_id"]) for record in records]
+        todo = [row for row, key in enumerate(keys) if key not in resumed.done]
         targets = list(side_by_side(lambda row: target_of(fritz, row, records[row], groups), todo, THREADS))
-        with counting(call, "source", len(targets)) as add:
+
+        def save() -> None:
+            write_table(table.assign(obj_id=pd.array(list(map(resumed.done.get, keys)), dtype="string")), result)
+
+        with saving(save) as step, counting(call, "source", len(targets)) as add:
             for target, points in with_points(kowalski, targets, posting):
                 send(fritz, target, {}, points, posting, instrument)
                 _annotate(fritz, target.obj_id, records[target.row], groups)
                 resumed.add(keys[target.row], target.obj_id)
                 add(1)
-        sent = table.assign(obj_id=[str(resumed.done[key]) for key in keys.values()])
-        write_table(sent, result)
+                step()
         resumed.finish()
-    call.say(f"{len(sent)} sources are in group {group}, listed in {result}")
-    return sent
+    call.say(f"{len(table)} sources are in group {group}, listed in {result}")
 
 
 def _annotate(fritz: Fritz, obj_id: str, values: dict[str, Any], groups: tuple[int, ...]) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scope_dask.fritz.answers import field
+from scope_dask.fritz.checks import Findings, Problems
 from scope_dask.fritz.client import Fritz
 from scope_dask.fritz.entries import delete_entry, entries_of
-from scope_dask.fritz.errors import FritzInputError, FritzRefusedError
+from scope_dask.fritz.errors import FritzRefusedError
 from scope_dask.fritz.sources import path_of
 
 
@@ -33,6 +34,12 @@ def annotation(fritz: Fritz, obj_id: str, origin: str) -> dict[str, Any] | None:
     return next((entry for entry in annotations_of(fritz, obj_id) if entry["origin"] == origin), None)
 
 
+def origin_problems(origin: str) -> Problems:
+    """Return what is wrong with the name of an annotation."""
+    wrong = [] if re.match(r"\w", origin) else [origin]
+    return {"origins that do not begin with a letter, digit or underscore": wrong}
+
+
 def post_annotation(fritz: Fritz, obj_id: str, origin: str, data: Mapping[str, Any], group_ids: Sequence[int]) -> int:
     """Post an annotation, and return its id. Needs the permission Annotate.
 
@@ -52,8 +59,7 @@ def post_annotation(fritz: Fritz, obj_id: str, origin: str, data: Mapping[str, A
         If there is one of this origin with other data already.
     FritzError
     """
-    if not re.match(r"\w", origin):
-        raise FritzInputError({"origins that do not begin with a letter, digit or underscore": [origin]})
+    Findings(origin_problems(origin)).refuse()
     path = path_of(obj_id, "annotations")
     body = {"origin": origin, "data": dict(data), "group_ids": list(group_ids)}
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from scope_dask.commands._layout import find_file
 from scope_dask.errors import SourceError, UsageError
-from scope_dask.fritz.checks import class_problems
-from scope_dask.fritz.errors import FritzInputError
+from scope_dask.fritz.checks import Findings, class_problems
 from scope_dask.fritz.taxonomies import Taxonomy, classes_of
 from scope_dask.mapping import packaged_configs
 
@@ -123,8 +122,7 @@ def check_mapper(mapper: Mapping[str, Entry], taxonomies: Mapping[int, Taxonomy]
         With all taxonomies and classes that it does not have.
     """
     pairs = list(dict.fromkeys((entry.fritz_label, entry.taxonomy_id) for entry in uploaded(mapper).values()))
-    if found := {what: where for what, where in class_problems(pairs, taxonomies).items() if where}:
-        raise FritzInputError(found)
+    Findings(class_problems(pairs, taxonomies)).refuse()
 
 
 @dataclass(frozen=True)

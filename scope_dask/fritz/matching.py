@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
+
 from scope_dask.fritz.client import Fritz
 from scope_dask.fritz.sources import groups_of, source, sources_around
 from scope_dask.sources.lists import position_name
@@ -71,12 +73,25 @@ def target_of(
     else:
         near = sources_around(fritz, ra, dec, RADIUS_ARCSEC)
         if survey_origin is not None:
-            same = [one for one in near if str(values[SURVEY_ID]) in survey_ids(one, survey_origin)]
+            survey = survey_id_of(values)
+            same = [one for one in near if survey is not None and survey in survey_ids(one, survey_origin)]
         else:
             same = [one for one in near if str(one["id"]).startswith(PREFIX)]
         found = max(same, key=lambda one: str(one["created_at"]), default=None)
         name = position_name(ra, dec) if found is None else str(found["id"])
     return Target(row, name, ra, dec, found is None or not groups_of(found).issuperset(group_ids))
+
+
+def survey_id_of(values: Mapping[str, Any]) -> str | None:
+    """Return the survey id of a row as text, without the decimals that a column with gaps gives to integers, or None.
+
+    >>> survey_id_of({"survey_id": 9000.0})
+    '9000'
+    """
+    value = values.get(SURVEY_ID)
+    if value is None or pd.isna(value):
+        return None
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def survey_ids(found: Mapping[str, Any], origin: str) -> dict[str, str]:

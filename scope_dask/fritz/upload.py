@@ -8,7 +8,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,14 @@ from scope_dask.fritz.classifications import (
 from scope_dask.fritz.client import Fritz
 from scope_dask.fritz.errors import FritzError, FritzNotFoundError, FritzRefusedError
 from scope_dask.fritz.groups import check_groups
+from scope_dask.fritz.ledger import POSTED, REFUSED, THERE, Ledger, Row, Source, sources_of, table_of
+from scope_dask.fritz.saving import saving
 from scope_dask.fritz.sources import groups_of
 from scope_dask.fritz.taxonomies import taxonomies
 from scope_dask.journal import Journal
 from scope_dask.remote import Passing
 
 logger = logging.getLogger(__name__)
-
-POSTED, THERE, REFUSED = "posted", "already there", "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,45 +73,10 @@ class UploadOptions:
         if not self.settle_seconds >= 0:
             raise OptionError(f"settle_seconds is {self.settle_seconds}, expected 0 or more")
 
-
-@dataclass(slots=True)
-class _Row:
-    """A classification, and what became of it."""
-
-    obj_id: str
-    classification: str
-    taxonomy_id: int
-    probability: float
-    groups: list[int] = field(default_factory=list)
-    status: str = ""
-    id: int | None = None
-    message: str = ""
-
-    def is_of(self, entry: dict[str, Any]) -> bool:
-        return (entry["classification"], entry["taxonomy_id"]) == (self.classification, self.taxonomy_id)
-
-    def asked(self) -> list[Any]:
-        """What is to be posted, as it stands in the journal."""
-        return [self.classification, self.taxonomy_id, self.probability]
-
-
-@dataclass(slots=True)
-class _Source:
-    """A source with the classifications to be posted to it.
-
-    Attributes
-    ----------
-    before : set of int
-        Ids of the classifications it had before the first of these was posted.
-    doubtful : bool
-        Whether a failure, or an end of the program, may hide a write.
-    """
-
-    obj_id: str
-    rows: list[_Row]
-    before: set[int] = field(default_factory=set)
-    begun: bool = False
-    doubtful: bool = False
+    @property
+    def how(self) -> list[Any]:
+        """What tells an upload of the same rows from others."""
+        return [sorted(self.group_ids), self.origin, self.ml, self.replace]
 
 
 def upload_classifications(
@@ -121,6 +86,7 @@ def upload_classifications(
     *,
     journal: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    save: Callable[[pd.DataFrame], object] | None = None,
 ) -> pd.DataFrame:
     """Post classifications of saved sources: each exactly once. Needs the permission Classify.
 
@@ -138,12 +104,14 @@ def upload_classifications(
         A file that keeps, line by line, what is done; with it an interrupted upload goes on where it was.
     progress : callable, optional
         Called with the number of sources done and their total, after each request that posts.
+    save : callable, optional
+        Called with what is returned at the end, as far as it is known: every ten seconds, and however it ends.
 
     Returns
     -------
     pandas.DataFrame
-        The rows with ``status`` (``posted``, ``already there``, ``refused``), ``classification_id`` and ``message``
-        (why it was refused).
+        The rows with ``status`` (``posted``, ``already there``, ``refused``; ``waiting`` where it is not done yet),
+        ``classification_id`` and ``message`` (why it was refused).
 
     Raises
     ------
@@ -154,72 +122,45 @@ def upload_classifications(
     """
     check_rows(rows, taxonomies(fritz))
     options = replace(options, group_ids=check_groups(fritz, options.group_ids))
-    upload = _Upload(fritz, options, _sources(rows))
+    sources = sources_of(rows)
     with contextlib.ExitStack() as stack:
-        if journal is not None:
-            upload.journal = stack.enter_context(Journal(Path(journal), "obj_id"))
-        upload.run(progress or (lambda done, total: None))
-    return upload.result()
-
-
-def _sources(rows: pd.DataFrame) -> list[_Source]:
-    """Return the sources in the order in which they come first."""
-    found: dict[str, _Source] = {}
-    columns = (rows[name] for name in ("obj_id", "classification", "taxonomy_id", "probability"))
-    for obj_id, label, taxonomy, probability in zip(*columns, strict=True):
-        row = _Row(str(obj_id), str(label), int(taxonomy), float(probability))
-        found.setdefault(row.obj_id, _Source(row.obj_id, [])).rows.append(row)
-    return list(found.values())
+        kept = None if journal is None else stack.enter_context(Journal(Path(journal), "obj_id"))
+        upload = _Upload(fritz, options, sources, Ledger(kept, options.how))
+        step = stack.enter_context(saving(lambda: save(table_of(sources)))) if save is not None else lambda: None
+        for done in upload.run():
+            step()
+            if progress is not None:
+                progress(done, len(sources))
+    return table_of(sources)
 
 
 class _Upload:
     """One call of `upload_classifications`."""
 
-    def __init__(self, fritz: Fritz, options: UploadOptions, sources: list[_Source]) -> None:
-        self.fritz, self.options, self.sources = fritz, options, sources
+    def __init__(self, fritz: Fritz, options: UploadOptions, sources: list[Source], ledger: Ledger) -> None:
+        self.fritz, self.options, self.sources, self.ledger = fritz, options, sources, ledger
         self._by_id = {source.obj_id: source for source in sources}
-        self.journal: Journal | None = None
         self._failed_at = 0.0
 
-    def run(self, progress: Callable[[int, int], None]) -> None:
-        """Post what is not done yet."""
-        waiting = self._resume()
+    def run(self) -> Iterator[int]:
+        """Post what is not done yet; yield how many sources are done."""
+        self.ledger.take_over(self.sources)
+        if any(source.doubtful for source in self.sources):
+            self._failed_at = time.monotonic()
+        waiting = [source for source in self.sources if source.waits]
         done = len(self.sources) - len(waiting)
         for batch in self._batches(waiting):
             self._begin(batch)
-            self._post([row for source in batch for row in source.rows if not row.status])
+            self._post([row for source in batch for row in source.rows if row.waits])
             for source in batch:
-                self._end(source)
+                self.ledger.end(source)
             done += len(batch)
-            progress(done, len(self.sources))
+            yield done
         self._settle()
 
-    def result(self) -> pd.DataFrame:
-        """Return the rows in the order of their sources, with what became of them."""
-        names = ("obj_id", "classification", "taxonomy_id", "probability", "status", "id", "message")
-        rows = [row for source in self.sources for row in source.rows]
-        frame = pd.DataFrame({name: [getattr(row, name) for row in rows] for name in names})
-        return frame.astype({"id": "Int64"}).rename(columns={"id": "classification_id"})
-
-    def _resume(self) -> list[_Source]:
-        """Take over what the journal has, and return the sources that are not done."""
-        records = self.journal.read() if self.journal is not None else {}
-        for source in self.sources:
-            record = records.get(source.obj_id, {})
-            if record.get("asked") != [row.asked() for row in source.rows] or record.get("how") != self._how():
-                continue
-            source.begun, source.before = True, set(record["before"])
-            if record["state"] == "done":
-                for row, (status, number) in zip(source.rows, record["rows"], strict=True):
-                    row.status, row.id = status, number
-            else:
-                source.doubtful = True
-                self._failed_at = time.monotonic()
-        return [source for source in self.sources if not source.rows[0].status]
-
-    def _batches(self, sources: list[_Source]) -> Iterator[list[_Source]]:
+    def _batches(self, sources: list[Source]) -> Iterator[list[Source]]:
         """Yield sources that fit into one request."""
-        batch: list[_Source] = []
+        batch: list[Source] = []
         for source in sources:
             if batch and sum(len(s.rows) for s in [*batch, source]) > self.options.rows_per_call:
                 yield batch
@@ -228,7 +169,7 @@ class _Upload:
         if batch:
             yield batch
 
-    def _begin(self, batch: list[_Source]) -> None:
+    def _begin(self, batch: list[Source]) -> None:
         """Read what the sources have, note it, and withdraw it where asked for."""
         for source in batch:
             there = self._there(source)
@@ -237,14 +178,14 @@ class _Upload:
             if not source.begun:
                 source.before = {int(entry["id"]) for entry in there}
                 source.begun = True
-                self._record(source, "begun")
+                self.ledger.begin(source)
             if self.options.replace:
                 for entry in there:
                     if entry["id"] in source.before:
                         withdraw_classification(self.fritz, entry, self.options.group_ids)
             self._compare(source.rows, source, there)
 
-    def _there(self, source: _Source) -> list[dict[str, Any]] | None:
+    def _there(self, source: Source) -> list[dict[str, Any]] | None:
         """Return the classifications of a source; where it is not saved, None, and its rows are refused."""
         try:
             return classifications_in_groups(self.fritz, source.obj_id)
@@ -253,7 +194,7 @@ class _Upload:
                 row.status, row.message = REFUSED, str(error)
             return None
 
-    def _post(self, rows: list[_Row]) -> None:
+    def _post(self, rows: list[Row]) -> None:
         """Post the rows that are not there yet, and note those that are refused."""
         if not rows:
             return
@@ -264,7 +205,7 @@ class _Upload:
             if unsure:
                 self._read_back(rows)
             try:
-                self._send([row for row in rows if not row.status])
+                self._send([row for row in rows if row.waits])
             except Passing as failure:
                 unsure = unsure or failure.uncertain
                 if failure.uncertain:
@@ -276,7 +217,7 @@ class _Upload:
         except FritzRefusedError as error:
             self._one_by_one(rows, error)
 
-    def _send(self, rows: list[_Row]) -> None:
+    def _send(self, rows: list[Row]) -> None:
         """Send one request with these rows."""
         if not rows:
             return
@@ -288,16 +229,16 @@ class _Upload:
         for row, number in zip(rows, ids, strict=True):
             row.status, row.id = POSTED, int(number)
 
-    def _body(self, row: _Row) -> dict[str, Any]:
+    def _body(self, row: Row) -> dict[str, Any]:
         options = self.options
         body = {"obj_id": row.obj_id, "classification": row.classification, "taxonomy_id": row.taxonomy_id}
         body |= {"probability": row.probability, "origin": options.origin, "ml": options.ml}
         return body | {"vote": options.vote, "label": options.label, "group_ids": row.groups}
 
-    def _one_by_one(self, rows: list[_Row], error: FritzError) -> None:
+    def _one_by_one(self, rows: list[Row], error: FritzError) -> None:
         """Go on after a refusal: the service has kept the rows before the one that it refused."""
         self._read_back(rows)
-        left = [row for row in rows if not row.status]
+        left = [row for row in rows if row.waits]
         if len(rows) == 1 and left:
             rows[0].status, rows[0].message = REFUSED, str(error)
             logger.warning("%s %s is refused: %s", rows[0].obj_id, rows[0].classification, error)
@@ -305,19 +246,19 @@ class _Upload:
         for row in left:
             self._post([row])
 
-    def _read_back(self, rows: list[_Row]) -> None:
+    def _read_back(self, rows: list[Row]) -> None:
         """Find out which of the rows are there."""
         for obj_id in dict.fromkeys(row.obj_id for row in rows):
             source = self._by_id[obj_id]
             if (there := self._there(source)) is not None:
                 self._compare([row for row in rows if row.obj_id == obj_id], source, there)
 
-    def _compare(self, rows: list[_Row], source: _Source, there: list[dict[str, Any]]) -> None:
+    def _compare(self, rows: list[Row], source: Source, there: list[dict[str, Any]]) -> None:
         """Note the rows that are there, and the groups that the others are still to be posted to."""
         wanted = set(self.options.group_ids)
         if self.options.replace:
             there = [entry for entry in there if entry["id"] not in source.before]
-        for row in (row for row in rows if not row.status):
+        for row in (row for row in rows if row.waits):
             same = [entry for entry in there if row.is_of(entry)]
             held = set().union(*(groups_of(entry) for entry in same))
             row.groups = sorted(wanted - held)
@@ -326,14 +267,14 @@ class _Upload:
                 row.id = int((own or same)[0]["id"])
                 row.status = POSTED if own else THERE
 
-    def _is_ours(self, entry: dict[str, Any], row: _Row, source: _Source) -> bool:
+    def _is_ours(self, entry: dict[str, Any], row: Row, source: Source) -> bool:
         """Whether a classification of the class of a row is what this upload posted."""
         if entry["id"] in source.before or entry["probability"] is None:
             return False
         same = math.isclose(entry["probability"], row.probability, rel_tol=1e-6, abs_tol=1e-12)
         return same and (entry["origin"], entry["ml"]) == (self.options.origin, self.options.ml)
 
-    def _doubt(self, rows: list[_Row]) -> None:
+    def _doubt(self, rows: list[Row]) -> None:
         for row in rows:
             self._by_id[row.obj_id].doubtful = True
         self._failed_at = time.monotonic()
@@ -349,9 +290,9 @@ class _Upload:
                 if row.status == POSTED:
                     self._drop_copies(source, row)
             source.doubtful = False
-            self._end(source)
+            self.ledger.end(source)
 
-    def _drop_copies(self, source: _Source, row: _Row) -> None:
+    def _drop_copies(self, source: Source, row: Row) -> None:
         """Delete the classifications that are the same as the one posted, but for their id."""
         there = self._there(source) or ()
         ours = [entry for entry in there if row.is_of(entry) and self._is_ours(entry, row, source)]
@@ -360,20 +301,3 @@ class _Upload:
             if own is not None and entry is not own and entry.get("author_id") == own.get("author_id"):
                 logger.info("%s %s was there twice: one is deleted", source.obj_id, row.classification)
                 delete_classification(self.fritz, entry)
-
-    def _end(self, source: _Source) -> None:
-        if not source.doubtful and all(row.status != REFUSED for row in source.rows):
-            self._record(source, "done")
-
-    def _how(self) -> list[Any]:
-        """What a record must agree in, to be of the same upload."""
-        options = self.options
-        return [sorted(options.group_ids), options.origin, options.ml, options.replace]
-
-    def _record(self, source: _Source, state: str) -> None:
-        if self.journal is None:
-            return
-        record = {"obj_id": source.obj_id, "state": state, "how": self._how(), "before": sorted(source.before)}
-        record["asked"] = [row.asked() for row in source.rows]
-        record["rows"] = [[row.status, row.id] for row in source.rows]
-        self.journal.append(record)

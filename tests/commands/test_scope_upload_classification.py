@@ -1,81 +1,27 @@
-"""scope-upload-classification against a test Fritz and a test Kowalski: every option, checks, failures, resuming."""
+"""scope-upload-classification against a test Fritz and a test Kowalski: every option, and the checks."""
 
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from faulty_http import Fault, html
 from fritz_observations import User
-from fritz_server import FritzServer, write_then
 from fritz_world import ONTOLOGICAL, PHENOMENOLOGICAL
-from kowalski_documents import source_documents
-from kowalski_sky import SOURCES
+from upload_sample import BASE, NAME, curves, names, posted, write_sample
 
-from scope_dask import ragged
 from scope_dask.formats import read_table, write_table
 from scope_dask.fritz.lightcurves import earth_mjd
-from scope_dask.schema import RAW_LIGHTCURVES
-from scope_dask.sources.lists import position_name
 
-NAME = "scope_upload_classification"
-MAPPER = {
-    "vnv": ("variable", PHENOMENOLOGICAL),
-    "fla": ("flaring", PHENOMENOLOGICAL),
-    "rrlyr": ("RR Lyrae", ONTOLOGICAL),
-    "nice": ("None", -1),
-}
-BASE = ["--file", "sample.csv", "--group-ids", "360", "361", "--taxonomy-map", "map.json", "--skip-phot"]
 PERSON = User(77, "person", {1, 360, 361, 999})
-
-
-def curves(count: int) -> list[dict[str, Any]]:
-    """Light curves of two filters at each position, 30 points, one of them flagged."""
-    rng = np.random.default_rng(5)
-    keys = [(1000 * k + band, 301, 1, 1, band, 30.0 + k, 10.0) for k in range(count) for band in (1, 2)]
-    frame = pd.DataFrame(keys, columns=["_id", "field", "ccd", "quad", "filter", "ra", "dec"])
-    offsets = np.arange(len(frame) + 1) * 30
-    points = int(offsets[-1])
-    frame["hjd"] = ragged.join(np.sort(rng.uniform(2458200, 2458900, points)), offsets)
-    frame["mag"] = ragged.join(np.round(rng.uniform(15, 16, points), 3), offsets)
-    frame["magerr"] = ragged.join(np.full(points, 0.02), offsets)
-    flags = np.zeros(points, np.int32)
-    flags[::30] = 32768
-    frame["catflags"] = ragged.join(flags, offsets)
-    return source_documents(frame[RAW_LIGHTCURVES.names])
 
 
 @pytest.fixture
 def sample(place) -> pd.DataFrame:
-    """Write a mapper and a table of six sources, whose light curves Kowalski has."""
-    mapper = {key: {"fritz_label": label, "taxonomy_id": tree} for key, (label, tree) in MAPPER.items()}
-    Path("map.json").write_text(json.dumps(mapper))
-    place.kowalski.collections[SOURCES] = curves(6)
-    numbers = np.arange(6)
-    frame = pd.DataFrame({"ra": 30.0 + numbers, "dec": 10.0, "period": 0.25 + numbers, "survey_id": 10**17 + numbers})
-    frame["obj_id"] = [f"mine_{k}" for k in numbers]
-    frame["vnv"] = [0.95, 0.9, 0.2, 0.0, 1.0, 0.7]
-    frame["fla"] = [0.1, 0.92, 0.99, 0.0, 0.3, 0.8]
-    frame["rrlyr"] = 0.5
-    write_table(frame, "sample.csv")
-    return frame
-
-
-def posted(server: FritzServer) -> list[tuple[str, str, float]]:
-    found = server.state.classifications.values()
-    return sorted((one["obj_id"], one["classification"], one["probability"]) for one in found)
-
-
-def names(frame: pd.DataFrame) -> list[str]:
-    return [position_name(ra, dec) for ra, dec in zip(frame["ra"], frame["dec"], strict=True)]
+    return write_sample(place)
 
 
 def test_new_sources_with_all_that_belongs_to_them(place, sample) -> None:
@@ -170,6 +116,47 @@ def test_sources_are_matched_by_survey_ids(place, sample) -> None:
         state.post_annotation(place.fritz.user, {}, body, name)
     place.run(NAME, *BASE, "--match-ids", "--classification", "vnv", "--stop", "0")
     assert [one[0] for one in posted(place.fritz)] == ["any"]
+
+
+def test_survey_ids_are_matched_under_their_origin(place, sample) -> None:
+    state = place.fritz.state
+    for name, origin in (("ZTFJone", "SCoPe_xmatch"), ("other", "xm")):
+        state.add_source(name, 30.0, 10.0, (360, 361))
+        body = {"origin": origin, "data": {"survey_id": str(10**17)}, "group_ids": [360]}
+        state.post_annotation(place.fritz.user, {}, body, name)
+    place.run(NAME, *BASE, "--match-ids", "--survey-id-origin", "xm", "--classification", "vnv", "--stop", "0")
+    assert [one[0] for one in posted(place.fritz)] == ["other"]
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_survey_ids_of_a_table_of_numbers_keep_all_digits(place, sample, missing) -> None:
+    sample = sample[["ra", "dec", "period", "survey_id"]].astype({"survey_id": "Int64"})
+    if missing:
+        sample.loc[1, "survey_id"] = pd.NA
+    write_table(sample, "numbers.parquet")
+    place.run(NAME, *BASE, "--file", "numbers.parquet", "--post-survey-id", "--match-ids", "--stop", "2")
+    notes = [one for one in place.fritz.state.annotations.values() if one["origin"] == "SCoPe_xmatch"]
+    found = {one["obj_id"]: one["data"]["survey_id"] for one in notes}
+    kept = [k for k in range(3) if not (missing and k == 1)]
+    assert found == {names(sample)[k]: str(10**17 + k) for k in kept}
+    write_table(sample.assign(survey_id=[9000.0, np.nan, *[1e17] * 4]), "numbers.parquet")
+    words = ["--file", "numbers.parquet", "--post-survey-id", "--survey-id-origin", "few"]
+    place.run(NAME, *BASE, *words, "--stop", "1")
+    assert [one["data"] for one in place.fritz.state.annotations.values() if one["origin"] == "few"] == [
+        {"survey_id": "9000"}
+    ]
+    assert "survey ids in floating point, which has lost their last digits" in place.run(NAME, *BASE, *words, code=2)
+
+
+def test_the_radius_and_the_instrument_of_the_photometry(place, sample) -> None:
+    sample["dec"] += 3.0 / 3600
+    write_table(sample, "sample.csv")
+    place.run(NAME, *BASE, "--stop", "0")
+    assert place.fritz.state.photometry == []
+    words = [*BASE[:-1], "--stop", "0", "--radius-arcsec", "4", "--instrument-name", "SEDM"]
+    place.run(NAME, *words)
+    assert {point["instrument_id"] for point in place.fritz.state.photometry} == {7}
+    assert len(place.fritz.state.photometry) == 2 * 29
 
 
 def test_survey_ids_are_annotated_and_added(place, sample) -> None:
@@ -275,9 +262,29 @@ def test_all_that_is_wrong_is_listed_before_the_first_write(place, sample) -> No
     assert {r.method for r in place.fritz.requests} == {"GET"}
 
 
+def test_a_dry_run_finds_all_that_is_wrong_with_the_table(place, sample) -> None:
+    frame = sample.astype({"period": object, "obj_id": object, "ra": object})
+    frame.loc[0, "period"], frame.loc[1, "period"], frame.loc[2, "period"] = "long", -1.0, None
+    frame.loc[3, "ra"] = "12:00:00"
+    frame.loc[5, "obj_id"] = None
+    frame.to_csv("sample.csv", index=False)
+    words = ["--use-existing-obj-id", "--classification", "vnv", "fla"]
+    dry = place.run(NAME, *BASE, *words, "--dry-run", "--group-ids", "360", code=2)
+    real = place.run(NAME, *BASE, *words, "--group-ids", "555", code=2)
+    for said in (dry, real):
+        assert "periods that are no numbers above 0: mine_0 long, mine_1 -1.0" in said
+        assert "rows without obj_id: 5" in said
+    assert "555" in real
+    sample["ra"] = frame["ra"]
+    sample["dec"] = 10.0
+    sample.to_csv("sample.csv", index=False)
+    assert "right ascensions outside 0 to 360 deg: row_3 nan" in place.run(NAME, *BASE, "--dry-run", code=2)
+    assert {r.method for r in place.fritz.requests} == {"GET"}
+
+
 def test_rows_that_are_the_same_source_are_found_before_the_first_write(place, sample) -> None:
-    place.fritz.state.add_source("ZTFJone", 30.0, 10.0, (360, 361))
-    sample.loc[1, ["ra", "dec"]] = [30.0, 10.0 + 0.7 / 3600]
+    place.fritz.state.add_source("ZTFJone", 30.0, 10.0 + 1.5 / 3600, (360, 361))
+    sample.loc[1, ["ra", "dec"]] = [30.0, 10.0 + 3.0 / 3600]
     write_table(sample, "sample.csv")
     assert "several rows of the file are: ZTFJone" in place.run(NAME, *BASE, code=2)
     assert {r.method for r in place.fritz.requests} == {"GET"}
@@ -289,50 +296,6 @@ def test_rows_that_would_be_the_same_source_are_found_before_the_first_write(pla
     assert "within 2 arcsec of each other: 0 and 1" in place.run(NAME, *BASE, code=2)
     assert {r.method for r in place.fritz.requests} == {"GET"}
     place.run(NAME, *BASE, "--use-existing-obj-id")
-
-
-def test_failures_on_the_way_leave_nothing_twice_and_nothing_out(place, sample) -> None:
-    place.configure(fritz={**place.fritz_section(), "max_attempts": 12})
-    faults = (html(502), Fault("reset"), write_then(html(504)), write_then(Fault("reset")))
-    place.fritz.fail_often(0.2, *faults)
-    words = ["--classification", "read", "--post-survey-id", "--comment", "hi", "--use-existing-obj-id"]
-    place.run(NAME, *BASE, *words)
-    state = place.fritz.state
-    expected = [
-        (f"mine_{k}", label, row[key])
-        for k, row in sample.iterrows()
-        for key, (label, _) in MAPPER.items()
-        if key in row and row[key] > 0
-    ]
-    assert posted(place.fritz) == sorted(expected)
-    assert len(state.photometry) == 6 * 2 * 29
-    assert Counter(note["origin"] for note in state.annotations.values()) == {"uploadedperiod": 6, "SCoPe_xmatch": 6}
-    assert Counter(one["obj_id"] for one in state.comments.values()) == {f"mine_{k}": 1 for k in range(6)}
-
-
-@pytest.mark.parametrize("writes", [9, 31])
-def test_a_killed_upload_goes_on_and_sends_nothing_twice(place, sample, writes) -> None:
-    place.configure(fritz={**place.fritz_section(), "rate": 60, "burst": 1})
-    words = [*BASE, "--classification", "read", "--post-survey-id", "--comment", "hi", "--write-obj-id"]
-    process = subprocess.Popen(
-        place.command(NAME, *words), cwd=place.folder, env=place.environment, stdout=subprocess.DEVNULL
-    )
-    while sum(r.method != "GET" for r in place.fritz.requests) < writes:
-        assert process.poll() is None
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait(20)
-    place.configure()
-    place.run(NAME, *words)
-    state = place.fritz.state
-    assert len(state.classifications) == 5 + 5 + 6
-    assert len(set(posted(place.fritz))) == 16
-    assert len(state.photometry) == 6 * 2 * 29
-    assert Counter(note["origin"] for note in state.annotations.values()) == {"uploadedperiod": 6, "SCoPe_xmatch": 6}
-    assert len(state.comments) == 6
-    assert read_table("fritzUpload/sample_fritzUpload.parquet")["obj_id"].tolist() == names(sample)
-    writing = Counter((r.method, r.path) for r in place.fritz.requests if r.method == "POST" and "comments" in r.path)
-    assert sum(writing.values()) <= 7  # the one that was under way may come again; Fritz knows it
 
 
 def test_a_dry_run_prints_what_would_be_sent(place, sample) -> None:
