@@ -11,7 +11,7 @@ import pandas as pd
 from scope_dask.errors import SchemaError, nearest
 from scope_dask.fritz.errors import FritzInputError
 from scope_dask.fritz.sources import ID
-from scope_dask.fritz.taxonomies import Taxonomy, classes_of
+from scope_dask.fritz.taxonomies import Taxonomy, classes_of, no_taxonomy
 
 SOURCE_COLUMNS = ("obj_id", "ra", "dec")
 ROW_COLUMNS = ("obj_id", "classification", "taxonomy_id", "probability")
@@ -106,22 +106,16 @@ def check_rows(rows: pd.DataFrame, taxonomies: Mapping[int, Taxonomy]) -> None:
 def class_problems(pairs: list[tuple[str, int]], taxonomies: Mapping[int, Taxonomy]) -> Problems:
     """Return which of the (class, taxonomy id) the service does not have, with its nearest class."""
     classes = {key: set(classes_of(taxonomy["hierarchy"])) for key, taxonomy in taxonomies.items()}
-    no_taxonomy = sorted({taxonomy for _, taxonomy in pairs if taxonomy not in classes})
+    absent = sorted({taxonomy for _, taxonomy in pairs if taxonomy not in classes})
     unknown = [
         f"{label!r} in {taxonomy}{nearest(label, classes[taxonomy])}"
         for label, taxonomy in pairs
         if taxonomy in classes and label not in classes[taxonomy]
     ]
     return {
-        f"taxonomies that do not exist or that the token does not see (there are {_listed(classes)})": [
-            *map(str, no_taxonomy)
-        ],
+        no_taxonomy(classes): list(map(str, absent)),
         "classes that their taxonomy does not have": unknown,
     }
-
-
-def _listed(classes: Mapping[int, object]) -> str:
-    return ", ".join(map(str, sorted(classes))) or "none"
 
 
 def _require(frame: pd.DataFrame, columns: tuple[str, ...]) -> None:

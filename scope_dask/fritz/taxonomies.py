@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from scope_dask.fritz.answers import field
 from scope_dask.fritz.client import Fritz
 from scope_dask.fritz.entries import plain_list
+from scope_dask.fritz.errors import FritzInputError
 
 TAXONOMY = "/api/taxonomy"
 
@@ -22,6 +23,27 @@ def taxonomies(fritz: Fritz) -> dict[int, Taxonomy]:
     FritzError
     """
     return {int(found["id"]): found for found in plain_list(fritz, TAXONOMY, sort=True)}
+
+
+def taxonomies_with(fritz: Fritz, ids: Sequence[int] | None) -> dict[int, Taxonomy]:
+    """Return the taxonomies of these ids, or all where there are none given.
+
+    Raises
+    ------
+    FritzInputError
+        With all ids that do not exist or that the token does not see.
+    FritzError
+    """
+    known = taxonomies(fritz)
+    if missing := [number for number in dict.fromkeys(ids or ()) if number not in known]:
+        raise FritzInputError({no_taxonomy(known): missing})
+    return {number: known[number] for number in ids or known}
+
+
+def no_taxonomy(known: Iterable[int]) -> str:
+    """Return what is said of ids of taxonomies that are not among the known ones."""
+    listed = ", ".join(map(str, sorted(known))) or "none"
+    return f"taxonomies that do not exist or that the token does not see (there are {listed})"
 
 
 def classes_of(hierarchy: Mapping[str, Any]) -> Iterator[str]:
