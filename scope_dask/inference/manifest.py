@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scope_dask.errors import ModelError
+from scope_dask.inference.calibration import Calibration
 from scope_dask.inference.preparation import Preparation
 
 if TYPE_CHECKING:
     from scope_dask.training.neighbours import Neighbours
 
-MANIFEST_FORMAT = 2
+MANIFEST_FORMAT = 3
 ALGORITHMS = ("xgb", "dnn")
 
 
@@ -42,6 +43,8 @@ class Manifest:
         UTC, ISO 8601.
     copies : dict
         SHA-256 of files that hold the same model in another format, by suffix.
+    calibration : Calibration or None
+        What makes probabilities of the scores; None: they are as the model gives them.
     """
 
     tag: str
@@ -58,6 +61,7 @@ class Manifest:
     sha256: str
     created: str
     copies: dict[str, str] = field(default_factory=dict)
+    calibration: Calibration | None = None
 
     def to_json(self) -> str:
         """Return the manifest as JSON; imputation and scaling values stand by the name of their feature."""
@@ -105,6 +109,8 @@ class Manifest:
                 float_bits=scaling.get("float_bits", 32),
                 neighbours=_neighbours(content.pop("neighbours", None)),
             )
+            if (stated := content.pop("calibration", None)) is not None:  # from format 3 on
+                content["calibration"] = Calibration.from_mapping(stated)
             return cls(**content)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, ModelError):

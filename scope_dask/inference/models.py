@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from scope_dask.errors import ModelError
+from scope_dask.inference.calibration import Calibration
 from scope_dask.inference.dnn import network_score, read_network
 from scope_dask.inference.manifest import Manifest, manifest_path, read_manifest
 from scope_dask.inference.preparation import Preparation, Score, feature_values, predict
@@ -49,6 +50,7 @@ class Model:
     algorithm: str
     preparation: Preparation
     fourier: str
+    calibration: Calibration | None = None
 
     @property
     def column(self) -> str:
@@ -180,7 +182,8 @@ def _read(file: Path, preparation: Preparation | Mapping[str, Preparation] | Non
     content = read_checked(str(file), sha256)
     if manifest.algorithm == "dnn":
         _check_inputs(content, manifest.preparation, str(file))
-    return Model(absolute, sha256, manifest.tag, manifest.algorithm, manifest.preparation, manifest.fourier)
+    known = manifest.preparation, manifest.fourier, manifest.calibration
+    return Model(absolute, sha256, manifest.tag, manifest.algorithm, *known)
 
 
 def _without_manifest(file: Path, absolute: str, preparation: Preparation | Mapping[str, Preparation]) -> Model:
@@ -245,4 +248,5 @@ def _cached_score(path: str, sha256: str, algorithm: str) -> Score:
 def score_of(model: Model) -> Score:
     """Return the function that scores with a model, read once per process; several threads may call it at once."""
     with _LOADING:
-        return _cached_score(model.path, model.sha256, model.algorithm)
+        score = _cached_score(model.path, model.sha256, model.algorithm)
+    return score if model.calibration is None else model.calibration.wrap(score)

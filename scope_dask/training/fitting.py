@@ -19,8 +19,10 @@ import pandas as pd
 from scope_dask._version import __version__
 from scope_dask.errors import OptionError, UsageError, nearest
 from scope_dask.formats.atomic import replacing
+from scope_dask.inference.calibration import Calibration
 from scope_dask.inference.manifest import Manifest, manifest_path
 from scope_dask.inference.preparation import Inputs, Preparation, Score, inputs_of, predict
+from scope_dask.training.calibration import calibrated
 from scope_dask.training.dataset import PARTS, TrainingSet, assemble, fit_preparation, folds, split
 from scope_dask.training.evaluation import CUT, binary_metrics
 from scope_dask.training.options import DNNOptions, ModelOptions, TrainingOptions
@@ -89,6 +91,8 @@ class Fitted:
         What the manifest says beside the options and the results on held-out stars.
     versions : dict
         Of the packages that made it.
+    calibration : Calibration or None
+        That `score` is calibrated by.
     """
 
     preparation: Preparation
@@ -98,6 +102,7 @@ class Fitted:
     parameters: dict[str, Any]
     metrics: dict[str, Any]
     versions: dict[str, str]
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True)
@@ -256,28 +261,20 @@ def check_tag(tag: str) -> str:
     return tag
 
 
-@dataclass(frozen=True)
-class _Kind:
-    algorithm: str
+def _fit(sample: Sample, options: ModelOptions) -> Fitted:
+    """Fit a model of the kind of the options, calibrated if they say so."""
     fit: Callable[[Sample, Any], Fitted]
-
-
-def _kind(options: ModelOptions) -> _Kind:
-    """Return how models with these options are fitted."""
     if isinstance(options, DNNOptions):
-        from scope_dask.training.dnn import fit as fit_network
-
-        return _Kind("dnn", fit_network)
-    from scope_dask.training.xgb import fit as fit_trees
-
-    return _Kind("xgb", fit_trees)
+        from scope_dask.training.dnn import fit
+    else:
+        from scope_dask.training.xgb import fit
+    return calibrated(fit(sample, options), sample, options.calibration)
 
 
 def _train_one(data: TrainingSet, tag: str, options: ModelOptions) -> TrainedModel:
     rows = data.usable(tag, options)
     sample = _sample(data, tag, rows, options)
-    kind = _kind(options)
-    fitted = kind.fit(sample, options)
+    fitted = _fit(sample, options)
     metrics: dict[str, Any] = {"cut": CUT, **fitted.metrics}
     counts: dict[str, Any] = {"unused": len(data.targets) - len(rows)}
     for name in PARTS:
@@ -290,7 +287,7 @@ def _train_one(data: TrainingSet, tag: str, options: ModelOptions) -> TrainedMod
     sums = {suffix: hashlib.sha256(content).hexdigest() for suffix, content in fitted.files.items()}
     manifest = Manifest(
         tag=tag,
-        algorithm=kind.algorithm,
+        algorithm="dnn" if isinstance(options, DNNOptions) else "xgb",
         preparation=fitted.preparation,
         threshold=options.threshold,
         period_suffix=options.period_suffix,
@@ -303,6 +300,7 @@ def _train_one(data: TrainingSet, tag: str, options: ModelOptions) -> TrainedMod
         sha256=next(iter(sums.values())),
         created="",
         copies={suffix: sums[suffix] for suffix in fitted.copies},
+        calibration=fitted.calibration,
     )
     return TrainedModel(manifest, fitted.files, fitted.score, sample)
 
@@ -388,7 +386,7 @@ def cross_validate(
     for column, tag in enumerate(data.targets.columns):
         usable = data.usable(tag, options)
         for k in range(n_folds):
-            fitted = _kind(options).fit(_sample(data, tag, usable[fold[usable] != k], options), options)
+            fitted = _fit(_sample(data, tag, usable[fold[usable] != k], options), options)
             own = np.flatnonzero((fold == k) & labelled)
             scores[own, column] = predict(fitted.score, fitted.preparation, data.inputs.take(own))
     in_order = np.empty_like(scores)

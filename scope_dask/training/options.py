@@ -10,6 +10,7 @@ from scope_dask.errors import OptionError, nearest
 
 Imputation = Literal["median", "mean", "zero", "regress", "none"]
 Scaling = Literal["none", "min_max", "median_std"]
+CalibrationMethod = Literal["none", "sigmoid", "isotonic"]
 Callback = Literal["early_stopping", "reduce_lr_on_plateau", "tensorboard"]
 # What a network may be watched by: smaller is better of the first three.
 METRICS = ("loss", "fp", "fn", "tp", "tn", "accuracy", "precision", "recall", "auc")
@@ -51,6 +52,9 @@ class ModelOptions:
     balance : float or None
         Of members and others in the training part, the larger number is thinned at random to this many times the
         smaller; None: all are used.
+    calibration : {"none", "sigmoid", "isotonic"}
+        Make the scores probabilities by a curve that is fitted to the validation stars and kept with the model:
+        of two numbers, or free as long as it does not fall (for a thousand validation stars or more).
     n_jobs : int
         Threads.
     gpu : int or None
@@ -74,6 +78,7 @@ class ModelOptions:
     feature_stats: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     weight_per_class: bool = True
     balance: float | None = None
+    calibration: CalibrationMethod = "none"
     n_jobs: int = 1
     gpu: int | None = None
     pre_trained_model: str | None = None
@@ -94,6 +99,7 @@ class ModelOptions:
         )
         one_of("imputation", self.imputation, get_args(Imputation))
         one_of("scaling", self.scaling, get_args(Scaling))
+        one_of("calibration", self.calibration, get_args(CalibrationMethod))
         one_of("fourier", self.fourier, ("raw", "documented"))
         for name, strategy in self.imputation_of.items():
             one_of(f"imputation_of[{name!r}]", strategy, ("zero", "none") if name == "dmdt" else get_args(Imputation))

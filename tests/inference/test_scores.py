@@ -240,7 +240,7 @@ def test_manifest_round_trip(folder: Path, trained: dict[str, TrainedModel]) -> 
         (lambda m: m.with_suffix(".manifest.json").write_text("{"), "is not a manifest of a model"),
         (lambda m: _change(m, features=["skew", "n"]), "is not a manifest of a model .*KeyError"),
         (lambda m: _change(m, algorithm="knn"), "of a model of kind 'knn'; expected xgb or dnn"),
-        (lambda m: _change(m, format=99), "has format 99, this version reads up to 2"),
+        (lambda m: _change(m, format=99), "has format 99, this version reads up to 3"),
         (
             lambda m: m.write_bytes(m.read_bytes()[:-100]),
             "is not the one of its manifest .*damaged or was replaced",
