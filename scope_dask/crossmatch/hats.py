@@ -13,19 +13,28 @@ import numpy as np
 
 from scope_dask.crossmatch.sphere import Regions
 from scope_dask.errors import SourceError
-from scope_dask.sources.files import first_line
+from scope_dask.sources.files import unreadable
 
 _MARKS = ("hats.properties", "properties", "collection.properties")
 _PIXEL = re.compile(r"Norder=(\d+)/(?:Dir=\d+/)?Npix=(\d+)")
 
 
 def is_hats(path: str) -> bool:
-    """Tell whether a path is the folder of a HATS catalogue or collection."""
+    """Tell whether a path is the folder of a HATS catalogue or collection.
+
+    Raises
+    ------
+    SourceError
+        If its file system does not tell.
+    """
     try:
         fs, bare = fsspec.core.url_to_fs(os.path.expanduser(path))
     except (ImportError, ValueError):
         return False  # `expand` says what is wrong with the address
-    return any(fs.exists(f"{bare.rstrip('/')}/{mark}") for mark in _MARKS)
+    try:
+        return any(fs.exists(f"{bare.rstrip('/')}/{mark}") for mark in _MARKS)
+    except Exception as error:  # each file system raises errors of its own
+        raise unreadable(path, error) from error
 
 
 def open_hats(path: str) -> Any:
@@ -42,8 +51,8 @@ def open_hats(path: str) -> Any:
         raise SourceError(f"{path} is a HATS catalogue: pip install 'scope_dask[catalog]' to read it") from error
     try:
         return hats.read_hats(path, read_moc=False)
-    except (OSError, ValueError) as error:
-        raise SourceError(f"{path} cannot be read as a HATS catalogue: {first_line(error)}") from error
+    except Exception as error:  # each file system raises errors of its own
+        raise unreadable(path, error, " as a HATS catalogue") from error
 
 
 def resolve(path: str) -> tuple[str, dict[str, str]]:

@@ -81,9 +81,17 @@ def _expand_one(entry: str) -> list[SourceFile]:
             return [_source_file(fs, bare, fs.info(bare), named=True)]
     except FileNotFoundError as error:
         raise SourceError(f"nothing matches {entry!r}: there is no such file or folder") from error
+    except Exception as error:  # each file system raises errors of its own
+        raise unreadable(entry, error) from error
     if not infos:
         raise SourceError(what)
     return [_source_file(fs, p, infos[p], named=False) for p in sorted(infos)]
+
+
+def unreadable(path: str, error: Exception, what: str = "") -> SourceError:
+    """Return the error that says that a path cannot be read; `what` such as " as a HATS catalogue"."""
+    hint = "; a public bucket is read with FSSPEC_S3_ANON=true in the environment" if path.startswith("s3:") else ""
+    return SourceError(f"{path} cannot be read{what}: {first_line(error)}{hint}")
 
 
 def _filesystem(entry: str) -> tuple[Any, str]:
