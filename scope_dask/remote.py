@@ -19,7 +19,10 @@ T = TypeVar("T")
 
 LONGEST_WAIT = 300.0  # s
 _LONGEST_MESSAGE = 200
+_LONGEST_PAGE = 4000  # bytes of a page that are looked at
+_CUT = "…"
 _HIDDEN = "**********"
+_HARMLESS = 3  # so many characters of a secret tell nothing
 
 
 class Passing(Exception):  # noqa: N818 - not an error yet: the request is sent again
@@ -118,20 +121,22 @@ def retry_after(headers: Mapping[str, str]) -> float:
 
 def text_of(body: bytes) -> str:
     """Return the first words of a body, without the mark-up of an HTML page."""
-    text = body[: 20 * _LONGEST_MESSAGE].decode("utf-8", "replace")
+    text = body[:_LONGEST_PAGE].decode("utf-8", "replace") + (_CUT if len(body) > _LONGEST_PAGE else "")
     return short(re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL | re.IGNORECASE)) or "empty"
 
 
 def short(text: str) -> str:
     """Return a text in one line, cut where it is long."""
     words = " ".join(text.split())
-    return words if len(words) <= _LONGEST_MESSAGE else f"{words[:_LONGEST_MESSAGE]}…"
+    return words if len(words) <= _LONGEST_MESSAGE else f"{words[:_LONGEST_MESSAGE]}{_CUT}"
 
 
 def without(text: str, secrets: Iterable[SecretStr | str | None]) -> str:
-    """Return a text in which asterisks stand for each of the secrets."""
+    """Return a text in which asterisks stand for each of the secrets, also where `short` has cut one."""
     for secret in secrets:
         shown = secret.get_secret_value() if isinstance(secret, SecretStr) else secret
         if shown:
             text = text.replace(shown, _HIDDEN)
+            for size in range(len(shown) - 1, _HARMLESS, -1):
+                text = text.replace(f"{shown[:size]}{_CUT}", f"{_HIDDEN}{_CUT}")
     return text

@@ -26,6 +26,7 @@ from fritz_server import TOKEN as FRITZ_TOKEN
 from fritz_server import FritzServer
 from kowalski_server import KowalskiServer
 from kowalski_sky import TOKEN, running
+from secrets_search import files_with
 
 from scope_dask.sources.kowalski import disconnect
 
@@ -157,10 +158,11 @@ class FritzPlace:
 
 @pytest.fixture
 def place(workplace: KowalskiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FritzPlace]:
-    """Change to a working folder with a Fritz and a Kowalski."""
+    """Change to a working folder with a Fritz and a Kowalski; no token may be in what is left there."""
     for name in [name for name in os.environ if SECRET.search(name)]:
         monkeypatch.delenv(name)
     with fritz_world.running() as fritz:
         found = FritzPlace(tmp_path, fritz, workplace)
         found.configure()
         yield found
+    assert files_with(tmp_path, (FRITZ_TOKEN, TOKEN)) == []
