@@ -112,6 +112,10 @@ class KowalskiServer(FaultyServer):
             return {c: around(self._documents(c), query, what, kwargs) for c, what in query["catalogs"].items()}
         return self._of_one(query_type, self._documents(query["catalog"]), query, kwargs)
 
+    def render(self, answer: Mapping[str, Any]) -> bytes:
+        """Return the body of an answer."""
+        return json_util.dumps(answer, json_options=json_util.RELAXED_JSON_OPTIONS).encode()
+
     def _of_one(self, query_type: str, documents: list[dict[str, Any]], query: dict[str, Any], kwargs: Any) -> Any:
         """Return the data of a query of one catalogue."""
         if query_type == "estimated_document_count":
@@ -211,7 +215,7 @@ class _Handler(FaultyHandler):
             return
         if data is not mongo.NOTHING:
             answer["data"] = data
-        self._send(json_util.dumps(answer, json_options=json_util.RELAXED_JSON_OPTIONS).encode(), fault)
+        self._send(self.kowalski.render(answer), fault)
 
     def _send(self, body: bytes, fault: Fault | None) -> None:
         """Send an answer, or what the fault leaves of it."""
