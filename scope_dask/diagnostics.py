@@ -43,8 +43,8 @@ LOCAL_CONFIG = {
 
 
 @contextlib.contextmanager
-def cluster_for(client: Client | None, options: RunOptions, periods: PeriodOptions) -> Iterator[Client]:
-    """Yield `client`, or one of a local cluster made for the time of the block, ready for a period search."""
+def cluster_for(client: Client | None, options: RunOptions, periods: PeriodOptions | None = None) -> Iterator[Client]:
+    """Yield `client`, or one of a local cluster made for the time of the block, ready for a period search if given."""
     if client is not None:
         yield client
         return
@@ -52,10 +52,8 @@ def cluster_for(client: Client | None, options: RunOptions, periods: PeriodOptio
         yield local
 
 
-def local_cluster(options: RunOptions, periods: PeriodOptions) -> LocalCluster:
+def local_cluster(options: RunOptions, periods: PeriodOptions | None = None) -> LocalCluster:
     """Return a cluster of worker processes on this machine, one thread each; log the dashboard, compile the kernels."""
-    from scope_dask.extraction.warm_up import warm_up
-
     workers = options.n_workers or CPU_COUNT
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Port .* is already in use", category=UserWarning)
@@ -68,7 +66,10 @@ def local_cluster(options: RunOptions, periods: PeriodOptions) -> LocalCluster:
             preload=["scope_dask.workers"],
         )
     logger.info("dashboard: %s", cluster.dashboard_link)
-    warm_up(periods)  # compiles once, before the workers start and would each do it
+    if periods is not None:
+        from scope_dask.extraction.warm_up import warm_up
+
+        warm_up(periods)  # compiles once, before the workers start and would each do it
     cluster.scale(workers)
     return cluster
 

@@ -109,15 +109,16 @@ class Command:
         Its own options; of two with the same name the later holds, also before the common ones.
     run : callable
         Takes a `Call`; returns an exit code, or None for 0.
-    on_worker : bool
-        With ``--cluster``, which it then has, the command runs as a whole on one worker.
+    on_worker : bool or callable
+        With ``--cluster``, which it then has, the command runs as a whole on one worker; a function of the `Call` tells
+        whether it does.
     """
 
     name: str
     description: str
     arguments: tuple[Argument, ...]
     run: Callable[[Call], int | None]
-    on_worker: bool = False
+    on_worker: bool | Callable[[Call], bool] = False
 
     @property
     def known(self) -> dict[str, Argument]:
@@ -139,7 +140,8 @@ class Command:
             with _log() if call.verbose else contextlib.nullcontext():
                 if call.options.check_configs:
                     _print_differences(call)
-                if self.on_worker and call.options.cluster and not call.dry_run:
+                whole = self.on_worker(call) if callable(self.on_worker) else self.on_worker
+                if whole and call.options.cluster and not call.dry_run:
                     from scope_dask.commands._on_worker import run_on_worker
 
                     return run_on_worker(self.name, words, call.options.cluster)

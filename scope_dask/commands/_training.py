@@ -29,6 +29,7 @@ OF_NETWORKS = (
     "patience", "run_eagerly", "float_convert_types", "callbacks", "conv_branch", "no_conv_branch", "dense_branch",
     "no_dense_branch", "run_sweeps", "weights_only",
 )  # fmt: skip
+OF_TREES = ("skip_cv",)
 
 
 def dnn_or_xgb(text: str) -> str:
@@ -133,38 +134,7 @@ def _branches(call: Call) -> dict[str, Any]:
     return found
 
 
-def threads() -> int:
-    """Return the threads of a training: ``OMP_NUM_THREADS``, else the cores of this process."""
+def threads(otherwise: int | None = None) -> int:
+    """Return the threads of a training: ``OMP_NUM_THREADS``, else `otherwise`, by default the cores of this process."""
     stated = os.environ.get("OMP_NUM_THREADS", "")
-    return int(stated) if stated.isdecimal() and int(stated) else len(os.sched_getaffinity(0))
-
-
-def gpu_or_cpu(number: int | None) -> int | None:
-    """Return the number of the CUDA device to train on; None: on the CPU, with a warning where there is none at all.
-
-    Raises
-    ------
-    OptionError
-        If there are devices, but not this one.
-    """
-    if number is None:
-        return None
-    found = gpus()
-    if not found:
-        warn(f"--gpu is {number}, and there is no GPU here: training on the CPU")
-        return None
-    if not 0 <= number < len(found):
-        there = ", ".join(f"{k} ({name})" for k, name in enumerate(found))
-        raise OptionError(f"--gpu is {number}, and there is no such GPU; there are {there}")
-    return number
-
-
-def gpus() -> list[str]:
-    """Return the names of the CUDA devices that this process sees."""
-    from numba import cuda
-    from numba.cuda.cudadrv.error import CudaSupportError
-
-    try:
-        return [device.name.decode() if isinstance(device.name, bytes) else str(device.name) for device in cuda.gpus]
-    except CudaSupportError:
-        return []
+    return int(stated) if stated.isdecimal() and int(stated) else otherwise or len(os.sched_getaffinity(0))

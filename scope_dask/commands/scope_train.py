@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from scope_dask.commands._parser import Call, Command, flag, option, values
 from scope_dask.commands._training import (
     OF_NETWORKS,
+    OF_TREES,
     dataset_of,
     dnn_or_xgb,
-    gpu_or_cpu,
     model_options,
     models_folder,
     warn,
 )
-from scope_dask.errors import SourceError
+from scope_dask.errors import OptionError, SourceError
 
 if TYPE_CHECKING:
     from scope_dask.training.fitting import TrainedModel
@@ -28,8 +28,15 @@ if TYPE_CHECKING:
 
 _OWN = "of the class in config.yaml"
 
+SEVERAL = (
+    values("--tags", "classes to train side by side, or all; in place of --tag"),
+    values("--algorithms", "kinds of models to train of each class; in place of --algorithm", dnn_or_xgb),
+    values("--random-states", "a model of each class and kind for each; in place of --random-state", int),
+    option("--n-workers", "worker processes of the local cluster for several models; if not given one per core", int),
+)
+
 ARGUMENTS = (
-    option("--tag", "class to train, one of training: classes of the configuration", required=True),
+    option("--tag", "class to train, one of training: classes of the configuration"),
     option("--path-dataset", "labelled features: csv, h5, parquet", config=("training", "dataset")),
     option("--algorithm", "dnn or xgb", dnn_or_xgb, "dnn"),
     option("--gpu", "number of the CUDA device to train on", int),
@@ -69,6 +76,7 @@ ARGUMENTS = (
     flag("--plot", "figures as PDF too"),
     flag("--plot-model", "the layers of the network as a figure, or the trees as text"),
     flag("--skip-cv", "no search of the parameters of XGBoost by cross-validation"),
+    *SEVERAL,
 )
 
 
@@ -104,25 +112,34 @@ class Plan:
     sweep: SweepOptions | None
 
 
-def plan_of(call: Call) -> Plan:
+def plan_of(call: Call, columns: list[str] | None = None) -> Plan:
     """Return what a command line asks for.
+
+    Parameters
+    ----------
+    call : Call
+    columns : list of str, optional
+        Of the training set, where they are known.
 
     Raises
     ------
     OptionError, SourceError, SchemaError
         If an option is wrong, or a file is absent or lacks a column.
     """
+    from scope_dask.training.devices import gpu_or_cpu
     from scope_dask.training.labelled import columns_of, label_column
     from scope_dask.training.options import DNNOptions, RecordOptions
     from scope_dask.user_config.training import class_labels
 
     given, kind = call.options, call.options.algorithm
+    if not given.tag:
+        raise OptionError("--tag is missing: give it, or --tags; --help says what it is")
     options = model_options(call, kind)
     _notes(call, kind)
     dataset = dataset_of(call)
-    columns = columns_of(dataset)
+    columns = columns_of(dataset) if columns is None else columns
     label = label_column(columns, class_labels(call.config)[given.tag], given.tag)
-    options = replace(options, dataset=str(dataset), gpu=gpu_or_cpu(given.gpu))
+    options = replace(options, dataset=str(dataset), gpu=given.gpu if given.cluster else gpu_or_cpu(given.gpu))
     if options.pre_trained_model is not None and not Path(options.pre_trained_model).is_file():
         raise SourceError(f"--pre-trained-model is {options.pre_trained_model}, and there is no such file")
     features = _features(options, columns) if options.sees_features else ()
@@ -134,6 +151,11 @@ def plan_of(call: Call) -> Plan:
         given.tag, kind, dataset, label, features, options, models_folder(kind, given.group), record,
         tracking_of(call), sweep,
     )  # fmt: skip
+
+
+def is_several(call: Call) -> bool:
+    """Tell whether a command line asks for several models."""
+    return not call.given.isdisjoint(argument.dest for argument in SEVERAL)
 
 
 def _features(options: ModelOptions, columns: list[str]) -> tuple[str, ...]:
@@ -150,7 +172,7 @@ def _notes(call: Call, kind: str) -> None:
         unused = [name for name in OF_NETWORKS if name in call.given]
         what = "are of networks, and not used to train trees"
     else:
-        unused = [name for name in ("skip_cv",) if name in call.given]
+        unused = [name for name in OF_TREES if name in call.given]
         what = "is of XGBoost, and not used to train a network"
     if unused:
         warn(f"{', '.join('--' + name.replace('_', '-') for name in unused)} {what}")
@@ -176,16 +198,41 @@ def tracking_of(call: Call) -> Tracking:
     return Tracking(**found, group=call.options.group, job_type=call.options.job_type)
 
 
-def run(call: Call) -> None:
-    """Train a model, or tell what would be done."""
+def track(plan: Plan, name: str, record: Mapping[str, Any]) -> str:
+    """Send the results of a training to Weights & Biases; return the folder of the run.
+
+    Parameters
+    ----------
+    plan : Plan
+    name : str
+    record : mapping
+        With ``parameters`` and ``metrics``, as of a manifest.
+    """
+    metrics = record["metrics"]
+    summary = {
+        f"{part}_{key}": value
+        for part in ("val", "test")
+        for key, value in metrics.get(part, {}).items()
+        if value is not None
+    }
+    return plan.tracking.log(name, record["parameters"], metrics.get("history", {}), summary)
+
+
+def run(call: Call) -> int | None:
+    """Train a model, or several, or tell what would be done."""
+    if is_several(call):
+        from scope_dask.commands._training_several import train_several
+
+        return train_several(call)
     plan = plan_of(call)
     if call.dry_run:
         _show(call, plan)
-        return
+        return None
     trained, trials = _train(call, plan)
     stem = _save(call, plan, trained)
     context = {**plan.record.context, "model": str(stem) if call.options.save else None, "sweep": trials}
     _report(call, plan, trained, stem, replace(plan.record, context=context))
+    return None
 
 
 def _train(call: Call, plan: Plan) -> tuple[TrainedModel, list[dict[str, Any]]]:
@@ -227,10 +274,14 @@ def _swept(
             name = f"{plan.tag} sweep {len(done)}"
             replace(plan.tracking, job_type="sweep").log(name, trial.settings, history, {trial.metric: trial.result})
 
-    fixed = {name for name in call.given if hasattr(options, name)}
-    fixed |= {name.removeprefix("no_") for name in call.given if name.startswith("no_")}
-    model, trials = sweep(fit, options, plan.sweep, fixed, seen)
+    model, trials = sweep(fit, options, plan.sweep, stated(call, options), seen)
     return model, [asdict(trial) for trial in trials]
+
+
+def stated(call: Call, options: DNNOptions) -> set[str]:
+    """Return the options of a network that are on the command line: a sweep leaves them as they are."""
+    fixed = {name for name in call.given if hasattr(options, name)}
+    return fixed | {name.removeprefix("no_") for name in call.given if name.startswith("no_")}
 
 
 def _save(call: Call, plan: Plan, trained: TrainedModel) -> Path:
@@ -257,23 +308,22 @@ def _report(call: Call, plan: Plan, trained: TrainedModel, stem: Path, record: R
     for part in ("val", "test"):
         if part in manifest.metrics:
             found, counts = manifest.metrics[part], manifest.counts[part]
-            shown = ", ".join(
-                f"{name} {'undefined' if found[name] is None else format(found[name], '.3f')}"
-                for name in ("precision", "recall", "f1", "roc_auc")
-            )
-            call.say(f"{plan.tag}: {part} ({counts['rows']} rows, {counts['members']} members): {shown}")
+            call.say(f"{plan.tag}: {part} ({counts['rows']} rows, {counts['members']} members): {shown(found)}")
     call.say(f"{plan.tag}: record in {folder}" + ("" if can_draw() else ", without figures (no matplotlib)"))
     if not plan.tracking.available:
         call.say("Weights & Biases is not installed: the local record only", level=2)
         return
-    summary = {
-        f"{part}_{name}": value
-        for part in ("val", "test")
-        for name, value in manifest.metrics.get(part, {}).items()
-        if value is not None
-    }
-    where = plan.tracking.log(stem.name, manifest.parameters, manifest.metrics.get("history", {}), summary)
+    where = track(plan, stem.name, {"parameters": manifest.parameters, "metrics": manifest.metrics})
     call.say(f"{plan.tag}: Weights & Biases run in {where}", level=2)
+
+
+def shown(metrics: Mapping[str, float | None]) -> str:
+    """Return the results on the rows of a part in words."""
+    names = ("precision", "recall", "f1", "roc_auc")
+    found = {name: metrics[name] for name in names}
+    return ", ".join(
+        f"{name} {'undefined' if value is None else format(value, '.3f')}" for name, value in found.items()
+    )
 
 
 def _show(call: Call, plan: Plan) -> None:
@@ -287,7 +337,13 @@ def _show(call: Call, plan: Plan) -> None:
     call.say(f"would write {stem}_plots" + (f" and the model {stem}" if call.options.save else ""))
 
 
-COMMAND = Command("scope-train", "Train the classifier of a class.", ARGUMENTS, run, on_worker=True)
+COMMAND = Command(
+    "scope-train",
+    "Train the classifier of a class, or of several side by side.",
+    ARGUMENTS,
+    run,
+    on_worker=lambda call: not is_several(call),
+)
 main = COMMAND.main
 
 if __name__ == "__main__":

@@ -345,5 +345,7 @@ def assemble(features: pd.DataFrame, labels: Any, options: ModelOptions, groups:
     found = targets(aligned(labels, features), options.threshold)
     keys = group_keys(ids, groups)
     order = np.argsort(ids)
-    inputs = inputs_of(features, names, sees_dmdt).take(order)
+    inputs = inputs_of(features, names, sees_dmdt)
+    if (order[1:] < order[:-1]).any():  # else histograms stay where they are, perhaps in a file
+        inputs = inputs.take(order)
     return TrainingSet(order, names, inputs, keys[order], found.iloc[order].reset_index(drop=True))

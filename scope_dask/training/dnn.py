@@ -19,6 +19,7 @@ from scope_dask.inference.manifest import manifest_path, read_manifest
 from scope_dask.inference.network import SIDE, Network
 from scope_dask.inference.preparation import Preparation
 from scope_dask.training.fitting import Fitted, Sample
+from scope_dask.training.log import LOGGER
 from scope_dask.training.options import METRICS, N_MINIMISED, DNNOptions
 
 __all__ = ["DNNOptions", "build", "fit"]
@@ -140,7 +141,7 @@ def fit(sample: Sample, options: DNNOptions) -> Fitted:
             _stream(tensorflow, sample, "train", options),
             validation_data=_stream(tensorflow, sample, "val", options),
             epochs=options.epochs,
-            callbacks=_callbacks(keras, options),
+            callbacks=[*_callbacks(keras, options), keras.callbacks.LambdaCallback(on_epoch_end=_log_epoch)],
             shuffle=False,  # the stream is shuffled
             verbose=options.verbose,
         ).history
@@ -235,6 +236,11 @@ def _callbacks(keras: Any, options: DNNOptions) -> list[Any]:
             raise UsageError("the callback tensorboard needs the package of that name: pip install 'scope_dask[dnn]'")
         callbacks.append(keras.callbacks.TensorBoard(options.tensorboard_dir, write_graph=False))
     return callbacks
+
+
+def _log_epoch(epoch: int, results: dict[str, float]) -> None:
+    shown = ", ".join(f"{name} {results[name]:.4f}" for name in ("loss", "val_loss", "val_auc"))
+    LOGGER.info("epoch %d: %s", epoch + 1, shown)
 
 
 def _decay_callback(keras: Any, decay: float) -> Any:

@@ -145,7 +145,10 @@ class TrainedModel:
         pathlib.Path
             Of the model file.
         """
-        stem, moment = free_stem(root, self.manifest.tag, when)
+        return self.save_as(*free_stem(root, self.manifest.tag, when))
+
+    def save_as(self, stem: Path, moment: datetime) -> Path:
+        """Write the files of `save` with this stem and time, over what may be there; return that of the model."""
         first, *others = (stem.with_name(f"{stem.name}{suffix}") for suffix in self.files)
         for path in others:
             _write(path, self.files[path.suffix])

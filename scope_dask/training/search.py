@@ -11,6 +11,7 @@ import numpy as np
 
 from scope_dask.errors import UsageError
 from scope_dask.training.dataset import folds
+from scope_dask.training.log import LOGGER
 from scope_dask.training.options import GridSearch, TrainingOptions
 
 if TYPE_CHECKING:
@@ -121,4 +122,5 @@ class _Trials:
             )[f"test-{self.metric}-mean"]
             own = dict(zip(SEARCHED, setting, strict=True))
             self.done[setting] = {**own, "rounds": len(found), "result": float(found[-1])}
+            LOGGER.info("setting %d: %s, %s %.4f", len(self.done), own, self.metric, found[-1])
         return self.done[setting]["result"]

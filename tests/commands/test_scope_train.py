@@ -18,11 +18,11 @@ import yaml
 from keras_files import keras2_file, network
 from training_tables import labelled_table, write_labelled
 
-from scope_dask.commands import _training, scope_train
+from scope_dask.commands import scope_train
 from scope_dask.formats import read_table, write_table
 from scope_dask.inference.manifest import Manifest, read_manifest
 from scope_dask.inference.models import load_models
-from scope_dask.training import figures
+from scope_dask.training import devices, figures
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 # TensorFlow's variables do not know NumPy 2's argument copy.
@@ -234,12 +234,12 @@ def test_wrong_usage_is_one_sentence(place, capsys, line, message) -> None:
 
 
 def test_a_gpu_that_is_not_there(place, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(_training, "gpus", lambda: [])
+    monkeypatch.setattr(devices, "gpus", lambda: [])
     with pytest.warns(UserWarning, match="there is no GPU here"):
         assert options("--gpu 1").gpu is None
     run("--gpu 1 --dry-run")
     assert "--gpu is 1, and there is no GPU here: training on the CPU" in capsys.readouterr().err
-    monkeypatch.setattr(_training, "gpus", lambda: ["NVIDIA H100"])
+    monkeypatch.setattr(devices, "gpus", lambda: ["NVIDIA H100"])
     assert options("--gpu 0").gpu == 0
     run("--gpu 1", code=2)
     assert "there is no such GPU; there are 0 (NVIDIA H100)" in capsys.readouterr().err
