@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from scope_dask.crossmatch.schema import ALERT_STATISTICS, EXTERNAL_FIELDS, external_schema
 from scope_dask.extraction.dmdt import DM_EDGES, DT_EDGES
 from scope_dask.periods.grid import TERRESTRIAL_WINDOWS
 from scope_dask.periods.options import PeriodOptions
@@ -34,6 +35,13 @@ SCoPe 0.9.5 (van Roestel et al. 2021; Coughlin et al. 2021; Healy et al. 2024), 
 """
 
 
+_CATALOGS = """\
+Columns `<catalogue>__<field>` of the nearest source of each catalogue within `--xmatch-radius-arcsec`, NaN where there
+is none. Catalogues and fields are those of `feature_generation: external_catalog_features` in `config.yaml`; these are
+the default ones. `AllWISE_w1mpro`, with one underscore, is understood when tables are read.
+"""
+
+
 def features_page() -> str:
     """Return the page on every column of every table, in Markdown."""
     default = PeriodOptions()
@@ -59,6 +67,12 @@ def features_page() -> str:
         "## Features: dmdt\n",
         _table([DMDT]),
         _dmdt_text(),
+        "## Features: alerts\n",
+        "Of the ZTF alerts within `--xmatch-radius-arcsec` of a source; their catalogue is optional.\n",
+        _table(ALERT_STATISTICS),
+        "## Features: other catalogues\n",
+        _CATALOGS,
+        _table(external_schema(EXTERNAL_FIELDS)),
         "## Scores\n",
         _table(score_schema(["CLASS_xgb"])),
         "## Set aside\n",

@@ -24,11 +24,15 @@ _LONGEST_SHEBANG = 127  # bytes that every Linux kernel reads
 
 
 def script(module: str) -> str:
-    """Return a script of two lines that calls an installed command with the interpreter that is running now."""
+    """Return a script of two lines that calls an installed command with the interpreter that is running now.
+
+    The worker processes of a local cluster import the script once more, and must not run the command.
+    """
     interpreter = sys.executable
     if " " in interpreter or len(os.fsencode(interpreter)) > _LONGEST_SHEBANG - 2:
         interpreter = "/usr/bin/env python3"
-    return f"#!{interpreter}\nimport sys; from scope_dask.commands.{module} import main; sys.exit(main())\n"
+    call = f"import sys; from scope_dask.commands.{module} import main; sys.exit(main())"
+    return f"#!{interpreter}\nif __name__ == '__main__': {call}\n"
 
 
 def contents() -> Iterator[tuple[Path, Path | str, int]]:

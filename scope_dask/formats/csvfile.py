@@ -13,7 +13,7 @@ import pyarrow as pa
 from pyarrow import csv as pa_csv
 
 from scope_dask.errors import SourceError
-from scope_dask.formats.frames import NESTED_NAME, TYPES, described, metadata_of, require, type_names
+from scope_dask.formats.frames import NESTED_NAME, TYPES, described, metadata_of, stored, type_names
 from scope_dask.formats.nested import NESTED, from_json, is_nested, to_json
 
 PREFIX = "# scope: "
@@ -33,7 +33,7 @@ def read(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """
     try:
         stated, skip, header = _head(path)
-        require(columns or (), header, path)
+        columns = None if columns is None else stored(columns, header, path)
         told = {name: kind for name, kind in (stated.pop(COLUMNS, None) or {}).items() if kind in TYPES}
         types = {name: pa.string() for name in NESTED if name in header}
         types |= {name: TYPES[kind] for name, kind in told.items()}

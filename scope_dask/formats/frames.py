@@ -29,6 +29,8 @@ TYPES = {
     NESTED_NAME: pa.string(),
 }
 _TEXT = pd.StringDtype(na_value=np.nan)
+# Columns of catalogues as the documents of SCoPe 0.9.5 spell some of them, with one underscore.
+_OTHER_SPELLING = re.compile(r"(AllWISE|Gaia_EDR3|PS1_DR1)_([^_].*|_id)")
 
 
 def to_arrow(frame: pd.DataFrame, metadata: Mapping[str, Any] | None = None) -> pa.Table:
@@ -107,11 +109,11 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
     """Return an Arrow table as pandas, its metadata in ``attrs["scope"]``.
 
     Integers are int64, or Int64 where some are missing or pandas wrote them so; texts are ``str``; lists and dicts
-    stay Arrow's.
+    stay Arrow's. ``AllWISE_w1mpro`` and the like become ``AllWISE__w1mpro``.
     """
     integers = nullable(table.schema)
     columns = {
-        name: _series(name, column, name in integers)
+        respelt(name): _series(name, column, name in integers)
         for name, column in zip(table.column_names, table.columns, strict=True)
         if not _INDEX.fullmatch(name)
     }
@@ -138,16 +140,29 @@ def _series(name: str, column: pa.ChunkedArray, integer: bool) -> pd.Series:
     return series.astype(_TEXT) if pa.types.is_string(kind) or pa.types.is_large_string(kind) else series
 
 
-def require(columns: Sequence[str], have: Sequence[str], path: Path) -> None:
-    """Check that a file that has the columns `have` has these.
+def respelt(name: str) -> str:
+    """Return the name of a column of a catalogue with two underscores; other names are as they are.
+
+    Examples
+    --------
+    >>> [respelt(name) for name in ("AllWISE_w1mpro", "AllWISE__w1mpro", "AllWISE__id", "period_LS")]
+    ['AllWISE__w1mpro', 'AllWISE__w1mpro', 'AllWISE___id', 'period_LS']
+    """
+    return _OTHER_SPELLING.sub(r"\1__\2", name) if _OTHER_SPELLING.fullmatch(name) else name
+
+
+def stored(columns: Sequence[str], have: Sequence[str], path: Path) -> list[str]:
+    """Return how a file that has the columns `have` spells these.
 
     Raises
     ------
     SchemaError
         If one is not there.
     """
-    missing = [name for name in columns if name not in have]
+    spelt = {respelt(name): name for name in have} | {name: name for name in have}
+    missing = [name for name in columns if name not in spelt]
     if missing:
         raise SchemaError(
             f"{path} has no column {missing[0]!r}{nearest(missing[0], have)}; it has {', '.join(map(str, have))}"
         )
+    return [spelt[name] for name in columns]

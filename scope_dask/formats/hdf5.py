@@ -19,7 +19,7 @@ import pyarrow as pa
 import tables
 
 from scope_dask.errors import SourceError, UsageError
-from scope_dask.formats.frames import metadata_of, require, to_arrow, to_frame, type_names
+from scope_dask.formats.frames import metadata_of, stored, to_arrow, to_frame, type_names
 from scope_dask.formats.nested import is_nested, to_objects
 
 KEY = "df"
@@ -42,7 +42,7 @@ def read(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         with _quiet(), pd.HDFStore(path, mode="r") as store:
             key, frame, kinds, metadata = _frame(store, path)
             beside = [k.lstrip("/") for k in store.keys() if k != f"/{key}"]  # noqa: SIM118 (a store is no mapping)
-            require(columns or (), [*frame.columns, *beside], path)
+            columns = None if columns is None else stored(columns, [*frame.columns, *beside], path)
             for name in beside:
                 if name not in frame.columns and (columns is None or name in columns):
                     frame[name] = _beside(store, name, len(frame), path)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from scope_dask.errors import SourceError
 from scope_dask.formats.atomic import replacing
-from scope_dask.formats.frames import require, to_arrow
+from scope_dask.formats.frames import stored, to_arrow
 
 GROUP_BYTES = 64 << 20  # of a row group in memory, about
 
@@ -29,8 +29,7 @@ def read(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """
     try:
         dataset = pq.ParquetDataset(path)
-        require(columns or (), dataset.schema.names, path)
-        return dataset.read(columns=None if columns is None else list(columns))
+        return dataset.read(columns=None if columns is None else stored(columns, dataset.schema.names, path))
     except (pa.ArrowException, OSError) as error:
         raise SourceError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
 

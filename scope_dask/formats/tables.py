@@ -68,8 +68,8 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str] | None = Non
     if not path.exists():
         raise SourceError(f"{path} does not exist; expected a file that ends in {', '.join(FORMATS)}")
     module = parquet if path.is_dir() else _module(path)
-    table = module.read(path, columns)
-    return to_frame(table if columns is None else table.select(list(columns)))
+    frame = to_frame(module.read(path, columns))
+    return frame if columns is None else frame[list(columns)]
 
 
 @contextmanager

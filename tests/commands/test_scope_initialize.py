@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
+import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -90,6 +92,9 @@ def test_a_script_runs_by_itself_without_an_environment(folder) -> None:
     done = subprocess.run([path, "--verbose", "0"], env={}, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert made() == FILES
+    shutil.rmtree("scope")
+    runpy.run_path(str(path), run_name="__mp_main__")  # as the worker processes of a local cluster do
+    assert not Path("scope").exists()
 
 
 def test_an_interpreter_that_a_shebang_cannot_name(monkeypatch) -> None:

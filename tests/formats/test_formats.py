@@ -306,3 +306,14 @@ def test_ids_are_exact(tmp_path: Path) -> None:
                 read_ids(path)
     with pytest.raises(SourceError, match="get-quad-ids"):
         read_ids(tmp_path / "none.h5")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_columns_of_catalogues_with_one_underscore_are_understood(tmp_path: Path, suffix: str) -> None:
+    frame = pd.DataFrame({"_id": [1, 2], "AllWISE_w1mpro": [14.5, np.nan], "PS1_DR1__id": [2**60 + 1, 3]})
+    write_table(frame, tmp_path / f"x{suffix}")
+    table = read_table(tmp_path / f"x{suffix}")
+    assert list(table) == ["_id", "AllWISE__w1mpro", "PS1_DR1___id"]
+    assert table["PS1_DR1___id"].tolist() == [2**60 + 1, 3]
+    some = read_table(tmp_path / f"x{suffix}", ["PS1_DR1___id", "AllWISE__w1mpro"])
+    pd.testing.assert_frame_equal(some, table[list(some)])
