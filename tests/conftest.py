@@ -18,3 +18,13 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"the real light curves are not here (no folder {path.name}); set SCOPE_DASK_DATA to run this test")
     return path
+
+
+@pytest.fixture
+def user_folder(tmp_path, monkeypatch) -> Path:
+    """An empty working folder, no tokens in the environment."""
+    for name in ("KOWALSKI_INSTANCE", "GLORIA_INSTANCE", "MELMAN_INSTANCE", "FRITZ"):
+        monkeypatch.delenv(f"{name}_TOKEN", raising=False)
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from scope_dask.commands._layout import find_file
 from scope_dask.errors import OptionError, nearest
@@ -135,6 +135,7 @@ def catalogs_of(call: Call, origin: Origin, generation: GenerationOptions) -> Ca
     from scope_dask.generation import Catalogs, KowalskiOrigin
     from scope_dask.generation.origins import named_paths
     from scope_dask.sources.kowalski.as_catalog import KowalskiCatalog
+    from scope_dask.user_config.features import feature_generation
 
     options = call.options
     paths = named_paths(options.catalog_path or [])
@@ -146,15 +147,18 @@ def catalogs_of(call: Call, origin: Origin, generation: GenerationOptions) -> Ca
             raise OptionError(
                 f"--catalog-path names {name!r}{nearest(name, wanted)}; catalogues are {', '.join(wanted)}"
             )
-    found: dict[str, Catalog] = {}
-    for name in dict.fromkeys(wanted):
+    filters = feature_generation(call.config).external_filters
+
+    def catalog(name: str, condition: Mapping[str, Any]) -> Catalog | None:
         if name in paths:
-            found[name] = LocalCatalog(paths[name])
-        elif isinstance(origin, KowalskiOrigin):
-            found[name] = KowalskiCatalog(origin.kowalski, name)
-    _warn_of_missing([name for name in dict.fromkeys(wanted) if name not in found], gaia)
-    there = {name: found[name] for name in external if name in found}
-    return Catalogs(found.get(gaia or ""), found.get(options.alerts_catalog), there)
+            return LocalCatalog(paths[name], condition=condition)
+        return KowalskiCatalog(origin.kowalski, name, condition) if isinstance(origin, KowalskiOrigin) else None
+
+    matched = {name: catalog(name, filters.get(name, {})) for name in external}
+    stars, alerts = (catalog(name, {}) if name else None for name in (gaia, options.alerts_catalog))
+    found = {**matched, gaia: stars, options.alerts_catalog: alerts}
+    _warn_of_missing([name for name in dict.fromkeys(wanted) if found[name] is None], gaia)
+    return Catalogs(stars, alerts, {name: own for name, own in matched.items() if own is not None})
 
 
 def _warn_of_missing(names: Sequence[str], gaia: str | None) -> None:

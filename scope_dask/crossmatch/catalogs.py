@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from scope_dask.crossmatch.conditions import Condition, conditions_of
 from scope_dask.crossmatch.parts import CatalogFiles, Part, catalog_files, read_part, regions_of
 from scope_dask.crossmatch.sphere import Positions
 from scope_dask.errors import SourceError, nearest
@@ -77,20 +78,25 @@ class LocalCatalog:
         Stored name of columns that are called otherwise here, such as ``{"ra": "raMean", "_id": "objID"}``. Without it,
         columns are looked for under their own names, ``_id`` also under ``source_id``, ``cntr`` and ``objID`` where
         these are integers, and the position where the properties of a HATS catalogue say it is.
+    condition : mapping, optional
+        What the rows must meet, such as ``{"parallax": {"$gt": 1}}``: comparisons as in Kowalski's language.
 
     Raises
     ------
     SourceError
-        If there are no such files, they are not Parquet, or they have no positions.
+        If there are no such files, they are not Parquet, or they have no positions or no column of the condition.
+    OptionError
+        If the condition has something else than comparisons.
     """
 
     path: Any
     names: Mapping[str, str] = field(default_factory=dict)
+    condition: Mapping[str, Any] = field(default_factory=dict)
     fingerprint: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fingerprint", catalog_files(self.path).fingerprint)
-        self.require(())
+        self.require([condition.column for condition in self._conditions()])
 
     @property
     def _files(self) -> CatalogFiles:
@@ -109,9 +115,9 @@ class LocalCatalog:
         below: Mapping[str, float] | None = None,
     ) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
         """Return the pairs of a position and a catalogue row that lie within the radius; see `Catalog`."""
-        below = below or {}
-        stored = self._stored(list(dict.fromkeys(["ra", "dec", *columns, *below])))
-        limits = tuple((stored[name], float(limit)) for name, limit in below.items())
+        conditions = self._conditions(below)
+        stored = self._stored(list(dict.fromkeys(["ra", "dec", *columns, *(c.column for c in conditions)])))
+        limits = tuple(condition._replace(column=stored[condition.column]) for condition in conditions)
         read = {name: stored[name] for name in columns if name not in ("ra", "dec")}
         none = np.empty(0, np.int64)
         pairs, tables, count = [(none, none)], [self._empty(read)], 0
@@ -128,8 +134,12 @@ class LocalCatalog:
         frame = table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}.get)
         return np.concatenate([i for i, _ in pairs]), np.concatenate([j for _, j in pairs]), frame
 
+    def _conditions(self, below: Mapping[str, float] | None = None) -> tuple[Condition, ...]:
+        limits = [Condition(name, "$lt", float(limit)) for name, limit in (below or {}).items()]
+        return (*conditions_of(self.condition, str(self.path)), *limits)
+
     def _parts(
-        self, positions: Positions, radius: float, sky: tuple[str, str], limits: tuple[tuple[str, float], ...]
+        self, positions: Positions, radius: float, sky: tuple[str, str], limits: tuple[Condition, ...]
     ) -> Iterator[Part]:
         if not len(positions):
             return

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import zict
 from dask.base import tokenize
 
+from scope_dask.crossmatch.conditions import Condition
 from scope_dask.crossmatch.hats import is_hats, pixel_regions, resolve
 from scope_dask.crossmatch.sphere import Positions, Regions
 from scope_dask.errors import SourceError
@@ -127,11 +128,11 @@ def _range(groups: Sequence[Any], column: int) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Part:
-    """A row group of a catalogue: its rows with a position and below the limits, in a k-d tree."""
+    """A row group of a catalogue: its rows with a position that meet the conditions, in a k-d tree."""
 
     file: SourceFile
     group: int
-    limits: tuple[tuple[str, float], ...]
+    conditions: tuple[Condition, ...]
     kept: np.ndarray
     ra: np.ndarray
     dec: np.ndarray
@@ -146,7 +147,7 @@ class Part:
         taken = {"ra": pa.array(self.ra[rows]), "dec": pa.array(self.dec[rows])}
         if columns:
             stored = tuple(dict.fromkeys(columns.values()))
-            key = (self.file, self.group, self.limits, stored)
+            key = (self.file, self.group, self.conditions, stored)
             table = _cached(key, lambda: self._values(stored))
             chosen = table.take(pa.array(rows))
             taken |= {name: chosen.column(column) for name, column in columns.items()}
@@ -157,7 +158,7 @@ class Part:
         return table if len(self.kept) == len(table) else table.take(pa.array(self.kept))
 
 
-def read_part(file: SourceFile, group: int, sky: tuple[str, str], limits: tuple[tuple[str, float], ...]) -> Part:
+def read_part(file: SourceFile, group: int, sky: tuple[str, str], conditions: tuple[Condition, ...]) -> Part:
     """Return a row group of a catalogue, from memory if it was among the last that were read.
 
     Parameters
@@ -166,8 +167,8 @@ def read_part(file: SourceFile, group: int, sky: tuple[str, str], limits: tuple[
     group : int
     sky : tuple of str
         Stored names of right ascension and declination.
-    limits : tuple of (str, float)
-        Only rows whose values in these columns are less than the numbers count.
+    conditions : tuple of Condition
+        On stored columns; only rows that meet them count.
 
     Raises
     ------
@@ -176,15 +177,15 @@ def read_part(file: SourceFile, group: int, sky: tuple[str, str], limits: tuple[
     """
 
     def build() -> Part:
-        table = _read(file, group, tuple(dict.fromkeys([*sky, *(name for name, _ in limits)])))
+        table = _read(file, group, tuple(dict.fromkeys([*sky, *(condition.column for condition in conditions)])))
         ra, dec = (_floats(table.column(name)) for name in sky)
         keep = np.isfinite(ra) & np.isfinite(dec)
-        for name, limit in limits:
-            keep &= _floats(table.column(name)) < limit
+        for condition in conditions:
+            keep &= condition.met(table.column(condition.column))
         kept = np.flatnonzero(keep)
-        return Part(file, group, limits, kept, ra[kept], dec[kept], Positions(ra[kept], dec[kept]))
+        return Part(file, group, conditions, kept, ra[kept], dec[kept], Positions(ra[kept], dec[kept]))
 
-    return _cached((file, group, limits, sky, "positions"), build)
+    return _cached((file, group, conditions, sky, "positions"), build)
 
 
 def _read(file: SourceFile, group: int, columns: tuple[str, ...]) -> pa.Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from scope_dask.errors import OptionError, nearest
@@ -160,6 +160,8 @@ class FeatureGeneration:
         Names that the package cesium knows.
     external_catalogs : dict of str to tuple of str
         Catalogue to its fields that become features.
+    external_filters : dict of str to dict
+        Catalogue to what its objects must meet to be matched, in Kowalski's language; empty: any.
     """
 
     path_to_features: str | None = None
@@ -168,6 +170,7 @@ class FeatureGeneration:
     fields_to_run: tuple[int, ...] = ()
     cesium_features: tuple[str, ...] = ()
     external_catalogs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    external_filters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def feature_generation(config: UserConfig) -> FeatureGeneration:
@@ -176,14 +179,18 @@ def feature_generation(config: UserConfig) -> FeatureGeneration:
     Raises
     ------
     OptionError
-        If a value has another kind, or a catalogue a filter: features take the nearest object whatever it is.
+        If a value has another kind.
     """
     where = f"{config.path}: feature_generation"
-    names = [f.name for f in fields(FeatureGeneration) if f.name != "external_catalogs"]
+    names = [f.name for f in fields(FeatureGeneration) if not f.name.startswith("external_")]
     content = {name: config.section("feature_generation", name) for name in names}
     catalogs = config.section("feature_generation", "external_catalog_features")
-    content["external_catalogs"] = {name: _fields(entry, f"{where}: {name}") for name, entry in catalogs.items()}
-    return from_mapping(FeatureGeneration, {k: v for k, v in content.items() if v is not None}, where)
+    found = from_mapping(FeatureGeneration, {k: v for k, v in content.items() if v is not None}, where)
+    return replace(
+        found,
+        external_catalogs={name: _fields(entry, f"{where}: {name}") for name, entry in catalogs.items()},
+        external_filters={name: _filter(entry, f"{where}: {name}") for name, entry in catalogs.items()},
+    )
 
 
 def _fields(entry: Any, where: str) -> tuple[str, ...]:
@@ -191,9 +198,15 @@ def _fields(entry: Any, where: str) -> tuple[str, ...]:
     projection = entry.get("projection") if isinstance(entry, Mapping) else None
     if not isinstance(projection, Mapping):
         raise OptionError(f"{where}: expected a projection with the fields, found {entry!r}")
-    if entry.get("filter"):
-        raise OptionError(f"{where}: a filter is not supported, found {entry['filter']!r}: leave it empty")
     return tuple(str(name) for name, wanted in projection.items() if wanted)
+
+
+def _filter(entry: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """Return what the objects of a catalogue must meet."""
+    found = entry.get("filter") or {}
+    if not isinstance(found, Mapping):
+        raise OptionError(f"{where}: expected a filter of keys and values, found {found!r}")
+    return found
 
 
 def period_algorithms(config: UserConfig, device: Literal["CPU", "GPU"]) -> tuple[str, ...]:

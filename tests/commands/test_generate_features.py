@@ -163,6 +163,27 @@ def test_files_without_catalogues_lack_their_columns_with_a_warning(sky_server, 
     assert not [name for name in read_table(FILE) if "AllWISE" in name or "alert" in name]
 
 
+def test_catalogues_are_matched_by_the_filter_of_the_configuration(sky_server, sky_paths, cluster) -> None:
+    catalogs = {
+        "AllWISE": {"filter": {"w1mpro": {"$lt": 16}}, "projection": {"_id": 1, "w1mpro": 1}},
+        "Gaia_EDR3": {"filter": {"phot_g_mean_mag": {"$gt": 100}}, "projection": {"_id": 1}},
+    }
+    sky.configure(sky_server, feature_generation={"external_catalog_features": catalogs})
+    tables = []
+    for words in (
+        [],
+        ["--overwrite", *local({name: sky_paths[name] for name in ("archive", *catalogs, "ZTF_alerts")})],
+    ):
+        assert main([*HERE, *cluster, *words]) == 0
+        tables.append(sky.sorted_features(read_table(FILE)))
+    there, here = tables
+    pd.testing.assert_frame_equal(there, here)
+    assert 0 < there["AllWISE__w1mpro"].notna().sum() < len(there)
+    assert (there["AllWISE__w1mpro"].dropna() < 16).all()
+    assert there["Gaia_EDR3___id"].isna().all()
+    assert len(there) == 12, "the bright stars are those without the filter"
+
+
 def test_the_same_command_does_nothing_more_and_nothing_is_saved_if_so_asked(sky_server, cluster, capsys) -> None:
     words = [*HERE, "--verbose", "1", *cluster]
     assert main([*words, "--doNotSave"]) == 0

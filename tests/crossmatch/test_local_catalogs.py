@@ -16,7 +16,7 @@ from hats_files import hats_catalog, hats_collection
 from sky_tables import patch, save, separations, sources
 
 from scope_dask.crossmatch import Catalog, LocalCatalog
-from scope_dask.errors import SourceError
+from scope_dask.errors import OptionError, SourceError
 
 BEYOND_FLOATS = 4_295_806_720_000_000_001
 
@@ -123,6 +123,39 @@ def test_limits_nulls_and_positions_that_are_missing(tmp_path) -> None:
     *_, table = catalog.near(*at, 1.0, ["_id"], below={"mag": 11.0})
     assert table["_id"].tolist() == [BEYOND_FLOATS]
     assert list(table.columns) == ["ra", "dec", "_id"]
+
+
+@pytest.mark.parametrize(
+    ("condition", "left"),
+    [
+        ({}, [0, 1, 2, 3]),
+        ({"mag": {"$gt": 10, "$lte": 12}}, [1, 2]),
+        ({"mag": {"$gte": 11}, "flag": "a"}, [2]),
+        ({"flag": {"$in": ["b", "c"]}}, [1]),
+        ({"flag": {"$ne": "a"}}, [1, 3]),
+        ({"flag": {"$nin": ["a", "b"]}}, [3]),
+        ({"mag": {"$eq": 10.0}}, [0]),
+    ],
+)
+def test_rows_that_meet_a_condition(tmp_path, condition, left) -> None:
+    """As MongoDB: what is missing meets no comparison but the negated ones."""
+    stars = {"_id": [0, 1, 2, 3], "ra": [1.0] * 4, "dec": [5.0] * 4}
+    stars |= {"mag": [10.0, 11.0, 12.0, None], "flag": ["a", "b", "a", None]}
+    catalog = LocalCatalog(save(tmp_path / "a.parquet", stars), condition=condition)
+    *_, table = catalog.near(np.array([1.0]), np.array([5.0]), 1.0, ["_id"])
+    assert sorted(table["_id"]) == left
+
+
+def test_conditions_that_cannot_be_met(tmp_path) -> None:
+    path = save(tmp_path / "a.parquet", {"_id": [0], "ra": [1.0], "dec": [5.0], "mag": [10.0]})
+    with pytest.raises(OptionError, match=r"has '\$exist', which a copy in files cannot meet: there are comparisons"):
+        LocalCatalog(path, condition={"mag": {"$exist": True}})
+    with pytest.raises(OptionError, match=r"has '\$or', which a copy"):
+        LocalCatalog(path, condition={"$or": [{"mag": 1}]})
+    with pytest.raises(SourceError, match="has no column magnitude"):
+        LocalCatalog(path, condition={"magnitude": 1})
+    with pytest.raises(OptionError, match=r"filter mag: \{\$gt: 'bright'\} does not fit the column, which is double"):
+        LocalCatalog(path, condition={"mag": {"$gt": "bright"}}).near(np.array([1.0]), np.array([5.0]), 1.0, ["_id"])
 
 
 def test_no_positions_and_nothing_near(tmp_path) -> None:
