@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import dask
 import dask.dataframe as dd
@@ -51,19 +52,19 @@ def empty(count: int) -> dict[str, dd.DataFrame]:
 
 
 @contextmanager
-def cluster() -> Iterator[tuple[str, psutil.Process]]:
-    """Yield the address and the process of a scheduler with two workers."""
+def cluster(workers: int = 2) -> Iterator[tuple[str, psutil.Process]]:
+    """Yield the address and the process of a scheduler with single-thread workers."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
     with dask.config.set(LOCAL_CONFIG):
         inherited = {**os.environ, "DASK_INTERNAL_INHERIT_CONFIG": dask.config.serialize(dask.config.config)}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": inherited}
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": inherited}
     dask_command = [sys.executable, "-m", "dask"]
     port = address.rsplit(":", 1)[1]
     commands = [
         [*dask_command, "scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard"],
-        [*dask_command, "worker", address, "--nworkers", "2", "--nthreads", "1", "--no-dashboard"],
+        [*dask_command, "worker", address, "--nworkers", str(workers), "--nthreads", "1", "--no-dashboard"],
     ]
     processes = [subprocess.Popen(command, **quiet) for command in commands]
     try:
@@ -112,7 +113,9 @@ def measure(count: int, tables: Callable[[int], dict[str, dd.DataFrame]], every:
             if meter.done % every == 0 or meter.done == count:
                 meter.row()
 
-        write_tables(tables(count), Path(folder) / "run", client, WriteOptions(watch=watch))
+        summary = write_tables(tables(count), Path(folder) / "run", client, WriteOptions(watch=watch))
+        if summary.failed:
+            raise RuntimeError(summary)
         meter.done += count
         write_tables(tables(count), Path(folder) / "run", client, WriteOptions(resume=True))
         meter.row("resumed")

@@ -6,7 +6,8 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from distributed import Client
@@ -40,10 +41,14 @@ def client_of(cluster: str) -> Iterator[Client]:
         If it does not answer.
     """
     if "://" in cluster:
-        with _connected(cluster) as client:
+        with _connected(cluster) as client, _told(f"scheduler {cluster}", partial(_without_workers, client)):
             yield client
         return
-    with _folder_of(cluster) as folder, client_of_folder(folder) as client, _told(folder):
+    with (
+        _folder_of(cluster) as folder,
+        client_of_folder(folder) as client,
+        _told(f"cluster {folder.name}", partial(_waiting, folder)),
+    ):
         yield client
 
 
@@ -99,24 +104,38 @@ def _folder_of(cluster: str) -> Iterator[ClusterFolder]:
 
 
 @contextlib.contextmanager
-def _told(folder: ClusterFolder) -> Iterator[None]:
-    """Log what the cluster waits for, as it changes."""
+def _told(name: str, waiting: Callable[[], str]) -> Iterator[None]:
+    """Log what is waited for, as it changes."""
     ended = threading.Event()
-    watch = threading.Thread(target=_watch, args=(folder, ended), daemon=True)
+    watch = threading.Thread(target=_watch, args=(name, waiting, ended), daemon=True)
     watch.start()
     try:
         yield
     finally:
         ended.set()
-        watch.join()
+        watch.join(LOOK_SECONDS)
 
 
-def _watch(folder: ClusterFolder, ended: threading.Event) -> None:
+def _watch(name: str, waiting: Callable[[], str], ended: threading.Event) -> None:
     said = before = ""
     while not ended.wait(LOOK_SECONDS):
-        state = folder.state if folder.alive else None
-        now = "the scheduler has ended" if state is None else state.waiting.partition("; next try")[0]
+        now = waiting()
         if now and now == before and now != said:  # for two looks: not what passes by itself
-            logger.info("cluster %s: %s", folder.name, now)
+            logger.info("%s: %s", name, now)
             said = now
         before = now
+
+
+def _waiting(folder: ClusterFolder) -> str:
+    """Return what a launched cluster waits for."""
+    state = folder.state if folder.alive else None
+    return "the scheduler has ended" if state is None else state.waiting.partition("; next try")[0]
+
+
+def _without_workers(client: Client) -> str:
+    """Return that a scheduler has no workers, where it has none."""
+    try:
+        there = client.status != "running" or client.nthreads()
+    except (OSError, ValueError):  # the run tells that the scheduler is gone
+        return ""
+    return "" if there else "no workers are connected"

@@ -137,6 +137,8 @@ class Fleet:
     @property
     def waiting(self) -> str:
         """What the cluster waits for, in one sentence."""
+        if self._wanted is not None and self._wanted.maximum == 0:
+            return f"no jobs are wanted: ask for some with dask scope scale {self.folder.name} N"
         if self._early.failures >= MOST_EARLY_ENDS:
             return (
                 f"{self._early.failures} jobs in a row ended before a worker connected, no more are submitted: see "
@@ -146,8 +148,10 @@ class Fleet:
             return f"{self._trouble}; next try in {self._refusals.remaining:.0f} s"
         if self._early.remaining:
             return f"{self._trouble}; another is submitted in {self._early.remaining:.0f} s"
-        if self._trouble:
-            return self._trouble
+        return self._trouble or self._unconnected()
+
+    def _unconnected(self) -> str:
+        """Return how many jobs wait in the queue, or else have no worker yet."""
         pending = [job for job_id, job in self._listed.items() if job_id in self.jobs and job.state == "PENDING"]
         if pending:
             reasons = ", ".join(sorted({job.reason for job in pending}))

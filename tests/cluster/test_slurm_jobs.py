@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -68,13 +69,20 @@ def test_jobs_that_end_before_their_worker_connects(tmp_path) -> None:
         assert folder.state.waiting == ""
 
 
-def test_a_refused_submission_is_tried_again() -> None:
+def test_a_refused_submission_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "scope_dask")
     slurm("scontrol", "update", "PartitionName=all", "State=DRAIN")
     try:
         with launched("refused", 1, partition="all") as folder:
             until(lambda: "sbatch refused the job: " in folder.state.waiting)
             assert "next try in" in folder.state.waiting
             assert "partition" in folder.state.waiting.lower()
+            with client_of("refused"):
+                until(
+                    lambda: any(
+                        said.startswith("cluster refused: sbatch refused the job: ") for said in caplog.messages
+                    )
+                )
             slurm("scontrol", "update", "PartitionName=all", "State=UP")
             until(connected(folder, 1))
             assert folder.state.waiting == ""
