@@ -8,10 +8,15 @@ from html import escape
 from typing import Any
 
 CSS = """
-:root { --ink: #1f2937; --soft: #6b7280; --line: #e5e7eb; --accent: #0072b2; }
+:root { color-scheme: light dark; --ink: #1f2937; --soft: #5b6472; --line: #e5e7eb; --rule: #cbd5e1; --accent: #0072b2;
+  --page: #f8fafc; --card: #ffffff; --box: #f1f5f9; --note: #fffbeb; --bad: #b42318; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e5e7eb; --soft: #a3adba; --line: #374151; --rule: #4b5563; --accent: #6cb8ea;
+    --page: #111827; --card: #1b2433; --box: #273244; --note: #3a2f14; --bad: #fda29b; }
+}
 * { box-sizing: border-box; }
 body { font: 15px/1.55 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; color: var(--ink);
-  margin: 0; background: #f8fafc; }
+  margin: 0; background: var(--page); }
 header, main, footer { max-width: 1060px; margin: 0 auto; padding: 0 28px; }
 header { padding-top: 34px; }
 h1 { font-size: 27px; margin: 0 0 4px; }
@@ -22,21 +27,23 @@ nav { margin: 14px 0 4px; }
 nav a { display: inline-block; margin: 0 14px 6px 0; }
 a { color: var(--accent); text-decoration: none; }
 a:hover { text-decoration: underline; }
-section { background: white; border: 1px solid var(--line); border-radius: 8px; padding: 20px 24px; margin: 18px 0; }
+section { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 20px 24px;
+  margin: 18px 0; }
 .figures { display: flex; gap: 12px; flex-wrap: wrap; margin: 16px 0 4px; }
-.number { flex: 1 1 150px; background: #f1f5f9; border-radius: 6px; padding: 10px 14px; }
+.number { flex: 1 1 150px; background: var(--box); border-radius: 6px; padding: 10px 14px; }
 .number b { display: block; font-size: 25px; line-height: 1.25; }
 .number span { color: var(--soft); font-size: 13px; }
+progress { width: 100%; height: 14px; accent-color: var(--accent); }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; margin: 10px 0 14px; font-size: 14px; font-variant-numeric: tabular-nums; }
 th, td { padding: 4px 10px 4px 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
-th { border-bottom: 2px solid #cbd5e1; font-weight: 600; }
+th { border-bottom: 2px solid var(--rule); font-weight: 600; }
 td.n, th.n { text-align: right; padding-right: 16px; }
 td.n, td:first-child { white-space: nowrap; }
-tr.total td { font-weight: 600; border-top: 2px solid #cbd5e1; }
+tr.total td { font-weight: 600; border-top: 2px solid var(--rule); }
 img { display: block; width: 100%; height: auto; margin: 10px 0 16px; }
-.note { border-left: 4px solid #e69f00; background: #fffbeb; padding: 8px 14px; margin: 12px 0; }
-code, pre { font: 13px/1.5 ui-monospace, "DejaVu Sans Mono", monospace; background: #f1f5f9; border-radius: 4px; }
+.note { border-left: 4px solid #e69f00; background: var(--note); padding: 8px 14px; margin: 12px 0; }
+code, pre { font: 13px/1.5 ui-monospace, "DejaVu Sans Mono", monospace; background: var(--box); border-radius: 4px; }
 code { padding: 1px 5px; }
 pre { padding: 10px 14px; overflow-x: auto; }
 footer { color: var(--soft); font-size: 13px; padding-bottom: 40px; }
@@ -63,10 +70,11 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[Any]], total: bool = F
     """Return a table; numbers (given as ``int`` or `Number`) are set to the right, `total` marks the last row."""
     body = [list(row) for row in rows]
     numeric = [all(isinstance(v, int | Number) for v in column) for column in zip(*body, strict=True)]
-    head = "".join(f"<th{_right(n)}>{escape(c)}</th>" for c, n in zip(columns, numeric or [False] * 99, strict=False))
+    heads = zip(columns, numeric or [False] * 99, strict=False)
+    head = "".join(f'<th scope="col"{_right(n)}>{escape(c)}</th>' for c, n in heads)
     lines = []
     for k, row in enumerate(body):
-        cells = "".join(f"<td{_right(n)}>{escape(_shown(v))}</td>" for v, n in zip(row, numeric, strict=True))
+        cells = "".join(f"<td{_right(n)}>{_shown(v)}</td>" for v, n in zip(row, numeric, strict=True))
         kind = ' class="total"' if total and k == len(body) - 1 else ""
         lines.append(f"<tr{kind}>{cells}</tr>")
     return (
@@ -80,12 +88,23 @@ class Number(str):
     """A number as it shall be shown."""
 
 
+class Html(str):
+    """HTML to be shown as it is."""
+
+
 def _right(numeric: bool) -> str:
     return ' class="n"' if numeric else ""
 
 
 def _shown(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    if isinstance(value, Html):
+        return value
+    return f"{value:,}" if isinstance(value, int) else escape(str(value))
+
+
+def progress(done: int, most: int, what: str) -> Html:
+    """Return a bar; `what` says of what, for those who do not see it."""
+    return Html(f'<progress max="{max(most, 1)}" value="{done}" aria-label="{escape(what)}"></progress>')
 
 
 def headline(values: Mapping[str, str]) -> str:
@@ -116,10 +135,14 @@ def document(title: str, lead: str, sections: Mapping[str, tuple[str, str]], foo
         f'<section id="{anchor}">\n<h2>{escape(heading)}</h2>\n{content}\n</section>'
         for anchor, (heading, content) in sections.items()
     )
+    header = f'<header><h1>{escape(title)}</h1><p class="soft">{escape(lead)}</p><nav>{nav}</nav></header>'
+    return page(title, f"{header}\n<main>\n{body}\n</main>\n<footer>{foot}</footer>")
+
+
+def page(title: str, body: str, head: str = "") -> str:
+    """Return a page of HTML; `head` is what its head has beside title and style."""
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
-        f'<header><h1>{escape(title)}</h1><p class="soft">{escape(lead)}</p><nav>{nav}</nav></header>\n'
-        f"<main>\n{body}\n</main>\n<footer>{foot}</footer>\n</body>\n</html>\n"
+        f"<title>{escape(title)}</title>\n<style>{CSS}</style>\n{head}</head>\n<body>\n{body}\n</body>\n</html>\n"
     )

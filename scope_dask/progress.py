@@ -8,12 +8,16 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from scope_dask.watching.figures import figures
+from scope_dask.watching.terminal import line
+
 if TYPE_CHECKING:
-    from scope_dask.summary import RunSummary
+    from scope_dask.watching.state import RunState
 
 logger = logging.getLogger(__name__)
 
 LINE_SECONDS = 10.0
+BAR_SECONDS = 1.0
 
 
 class Progress:
@@ -21,25 +25,21 @@ class Progress:
 
     Parameters
     ----------
-    total : int
-        Partitions of the run.
-    summary : RunSummary
-        Totals that the run keeps up to date.
+    state : RunState
+        That the run keeps up to date.
     """
 
-    def __init__(self, total: int, summary: RunSummary) -> None:
-        self.total, self.summary = total, summary
-        self._start = time.monotonic()
-        self._before = summary.finished
-        self._rows_before = self._rows()
-        self._line = self._start
+    def __init__(self, state: RunState) -> None:
+        self.state = state
+        self._shown = time.monotonic()
         self._bar: Any = None
 
     def __enter__(self) -> Progress:
         if sys.stderr.isatty():
             from tqdm.auto import tqdm
 
-            self._bar = tqdm(total=self.total, initial=self._before, unit="partition", dynamic_ncols=True)
+            summary = self.state.summary
+            self._bar = tqdm(total=summary.partitions, initial=summary.finished, unit="partition", dynamic_ncols=True)
         return self
 
     def __exit__(
@@ -50,25 +50,13 @@ class Progress:
 
     def update(self) -> None:
         """Show that one more partition is done."""
+        waited, summary = time.monotonic() - self._shown, self.state.summary
         if self._bar is not None:
-            self._bar.set_postfix_str(f"{self._rate():,.1f} light curves/s", refresh=False)
+            if waited > BAR_SECONDS:
+                rate = figures(self.state.report()).light_curves_per_second
+                self._bar.set_postfix_str(f"{rate:,.1f} light curves/s", refresh=False)
+                self._shown = time.monotonic()
             self._bar.update()
-        elif time.monotonic() - self._line > LINE_SECONDS or self.summary.finished == self.total:
-            self._line = time.monotonic()
-            logger.info(self.line())
-
-    def line(self) -> str:
-        """Return the state in one line."""
-        done = self.summary.finished
-        elapsed = time.monotonic() - self._start
-        pace = elapsed / max(1, done - self._before)
-        left = time.strftime("%H:%M:%S", time.gmtime(pace * (self.total - done)))
-        failed = f", {len(self.summary.failed)} set aside" if self.summary.failed else ""
-        return f"{done} of {self.total} partitions{failed}, {self._rate():,.1f} light curves/s, {left} left"
-
-    def _rows(self) -> int:
-        stages = self.summary.stages
-        return next(iter(stages.values())).rows_in if stages else sum(self.summary.rows.values())
-
-    def _rate(self) -> float:
-        return (self._rows() - self._rows_before) / max(1e-9, time.monotonic() - self._start)
+        elif waited > LINE_SECONDS or summary.finished == summary.partitions:
+            logger.info(line(figures(self.state.report())))
+            self._shown = time.monotonic()

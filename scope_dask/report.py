@@ -43,17 +43,23 @@ def write_report(root: Path, summary: RunSummary, options: str) -> Path:
 
 
 def run_table(name: str, summary: RunSummary) -> str:
-    """Return what a run did with the rows, stage by stage, as HTML."""
+    """Return what a run did, stage by stage, as HTML."""
+    reused = f", {summary.reused} taken from an earlier run" if summary.reused else ""
+    failed = f", {len(summary.failed)} set aside as a whole" if summary.failed else ""
+    head = f"{name}: {summary.partitions} partitions, {summary.computed} computed in {summary.wall_seconds:.1f} s"
+    return html.paragraph(f"{head}{reused}{failed}.") + stage_table(summary)
+
+
+def stage_table(summary: RunSummary) -> str:
+    """Return what each stage did with the rows, as HTML."""
     rows = []
     for stage, own in summary.stages.items():
         rate = f"{own.rows_in / own.seconds:,.1f}" if own.seconds > 0 else "–"
         counts = [own.rows_in, own.rows_out, _reasons(own.dropped), _reasons(own.set_aside)]
         rows.append([stage, *counts, Number(f"{own.seconds:.1f}"), Number(rate)])
-    columns = ["stage", "rows in", "rows out", "dropped", "set aside", "seconds in the kernels", "rows/s/core"]
-    reused = f", {summary.reused} taken from an earlier run" if summary.reused else ""
-    failed = f", {len(summary.failed)} set aside as a whole" if summary.failed else ""
-    head = f"{name}: {summary.partitions} partitions, {summary.computed} computed in {summary.wall_seconds:.1f} s"
-    return html.paragraph(f"{head}{reused}{failed}.") + html.table(columns, rows)
+    return html.table(
+        ["stage", "rows in", "rows out", "dropped", "set aside", "seconds in the kernels", "rows/s/core"], rows
+    )
 
 
 def _reasons(counts: Mapping[str, int]) -> str:

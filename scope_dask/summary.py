@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from scope_dask.journal import Record
@@ -39,6 +40,7 @@ class RunSummary:
         Reason by partition, of the partitions that could not be computed.
     rows : dict
         Rows written, by table.
+    bytes_written : int
     stages : dict
         `StageSummary` by stage, in the order of the pipeline.
     wall_seconds : float
@@ -72,20 +74,16 @@ class RunSummary:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the totals as plain dicts, for JSON."""
-        return {
-            "partitions": self.partitions,
-            "computed": self.computed,
-            "reused": self.reused,
-            "failed": self.failed,
-            "rows": self.rows,
-            "bytes_written": self.bytes_written,
-            "wall_seconds": self.wall_seconds,
-            "stages": {name: vars(stage) for name, stage in self.stages.items()},
-        }
+        return asdict(self)
 
-    def __str__(self) -> str:
-        head = f"{self.computed} of {self.partitions} partitions computed in {self.wall_seconds:.1f} s"
-        lines = [head + (f", {self.reused} taken from an earlier run" if self.reused else "")]
+    @classmethod
+    def from_dict(cls, totals: Mapping[str, Any]) -> RunSummary:
+        """Return the totals that `as_dict` made plain dicts of."""
+        return cls(**{**totals, "stages": {name: StageSummary(**own) for name, own in totals["stages"].items()}})
+
+    def stage_lines(self) -> list[str]:
+        """Return what each stage did, as lines of text."""
+        lines = []
         if self.stages:
             lines.append(f"{'stage':<12} {'rows in':>12} {'rows out':>12} {'CPU seconds':>12} {'rows/s/core':>12}")
         for name, stage in self.stages.items():
@@ -93,6 +91,11 @@ class RunSummary:
             lines.append(f"{name:<12} {stage.rows_in:>12,} {stage.rows_out:>12,} {stage.seconds:>12,.1f} {rate:>12}")
             lines += [f"{'':<12} dropped {n:,}: {reason}" for reason, n in stage.dropped.items()]
             lines += [f"{'':<12} set aside {n:,}: {reason}" for reason, n in stage.set_aside.items()]
+        return lines
+
+    def __str__(self) -> str:
+        head = f"{self.computed} of {self.partitions} partitions computed in {self.wall_seconds:.1f} s"
+        lines = [head + (f", {self.reused} taken from an earlier run" if self.reused else ""), *self.stage_lines()]
         for partition, reason in sorted(self.failed.items())[:10]:
             lines.append(f"partition {partition} set aside: {reason}")
         if len(self.failed) > 10:

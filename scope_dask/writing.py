@@ -20,13 +20,15 @@ from distributed import Client
 
 from scope_dask import tally
 from scope_dask._version import __version__
-from scope_dask.errors import UsageError
+from scope_dask.errors import DISK_FULL, UsageError
 from scope_dask.formats.atomic import replacing
 from scope_dask.formats.parquet import write_parquet
 from scope_dask.journal import Journal, Record
 from scope_dask.progress import Progress
 from scope_dask.schema import SET_ASIDE
 from scope_dask.summary import RunSummary
+from scope_dask.watching.announce import announced
+from scope_dask.watching.state import RunState, fields_of
 from scope_dask.windows import outcomes, report
 
 JOURNAL = "_records.jsonl"
@@ -104,33 +106,37 @@ def write_tables(tables: Mapping[str, Any], root: Path, client: Client, options:
     """Compute tables of equal partitioning together and write each to its folder below `root` ("" is `root` itself)."""
     count = next(iter(tables.values())).npartitions
     prepare(root, tables, options)
-    summary = RunSummary(partitions=count)
+    state = RunState(root, count, fields_of(next(iter(tables.values()))))
     done = set()
     for record in Journal(root / JOURNAL).latest():
         if is_done(record, root):
             done.add(record["partition"])
-            summary.add(record, reused=True)
+            state.reuse(record)
     todo = [p for p in range(count) if p not in done]
     topic = f"scope_dask-{uuid.uuid4().hex}"
-    start = time.perf_counter()
     lazy = _writer(tables, root, topic, options.metadata)
     done_now = outcomes(lazy, todo, client, options.partitions_in_flight, topic)
-    # Closed at once where the run ends early: what is still under way is then given up.
-    with Journal(root / JOURNAL) as journal, Progress(count, summary) as progress, contextlib.closing(done_now):
+    with (
+        announced(state, client),
+        Journal(root / JOURNAL) as journal,
+        Progress(state) as progress,
+        contextlib.closing(done_now),  # at once where the run ends early: what is still under way is then given up
+    ):
         for partition, outcome in done_now:
+            if isinstance(outcome, OSError) and outcome.errno in DISK_FULL:
+                raise outcome  # so would all the others
             record = (
                 outcome
                 if isinstance(outcome, dict)
                 else _failed(partition, outcome, root / set_aside_path(tables, partition))
             )
             journal.append(record)
-            summary.add(record)
+            state.add(record)
             progress.update()
             if options.watch is not None:
                 options.watch(record)
-    summary.wall_seconds = time.perf_counter() - start
-    _finish(manifest_path(root, tables), summary)
-    return summary
+    _finish(manifest_path(root, tables), state.summary)
+    return state.summary
 
 
 def prepare(root: Path, tables: Mapping[str, Any], options: WriteOptions) -> None:
@@ -288,11 +294,15 @@ def write_partition(
     _write_set_aside(aside, folder / set_aside_path(names, partition))
     counted = [{**h, "set_aside": _count(reason for _, reason in h["set_aside"])} for h in history]
     rows = {name: len(frame) for name, frame in zip(names, partitions, strict=True)}
-    report(
-        topic,
-        partition,
-        {"partition": partition, "ok": True, "files": files, "rows": rows, "history": counted},
-    )
+    record = {"partition": partition, "ok": True, "files": files, "rows": rows, "fields": _fields(partitions[0])}
+    report(topic, partition, record | {"history": counted})
+
+
+def _fields(frame: pd.DataFrame) -> dict[str, int]:
+    """Return the rows of each field, where the table tells fields."""
+    if "field" not in frame.columns or not pd.api.types.is_integer_dtype(frame["field"].dtype):
+        return {}
+    return {str(name): int(count) for name, count in frame["field"].value_counts().to_dict().items()}
 
 
 def _count(reasons: Iterable[str]) -> dict[str, int]:

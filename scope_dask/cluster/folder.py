@@ -76,6 +76,11 @@ class State:
         """The number of workers that are connected."""
         return sum(job["workers"] for job in self.jobs.values())
 
+    @property
+    def page(self) -> str:
+        """Address of the page of runs, on the keeper's machine."""
+        return self.dashboard.removesuffix("/status") + "/scope"
+
 
 class ClusterFolder:
     """The folder of one cluster.

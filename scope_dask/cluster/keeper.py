@@ -26,6 +26,7 @@ from scope_dask.cluster.keys import make_keys
 from scope_dask.cluster.profile import ClusterProfile
 from scope_dask.diagnostics import LOCAL_CONFIG
 from scope_dask.errors import RunError
+from scope_dask.watching.scheduler import install
 
 logger = logging.getLogger("scope_dask.cluster.keeper")  # as a program its __name__ is another
 
@@ -46,6 +47,7 @@ async def keep(folder: ClusterFolder) -> None:
             async with Scheduler(**_scheduler_options(profile), security=security) as scheduler:
                 system = job_system(profile, folder.name, folder.logs)
                 fleet = Fleet(folder, profile, scheduler, system, security)
+                (await install(scheduler)).waiting = lambda: fleet.waiting
                 try:
                     await _run(folder, fleet, scheduler, ending)
                 finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import signal
 import sys
@@ -18,7 +17,7 @@ EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 @contextlib.contextmanager
 def one_sentence() -> Iterator[None]:
     """Turn the errors of the library into one sentence and an exit code: 2 for usage, 1 for a failed run."""
-    from scope_dask.errors import ScopeDaskError, UsageError
+    from scope_dask.errors import DISK_FULL, ScopeDaskError, UsageError
 
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -30,7 +29,7 @@ def one_sentence() -> Iterator[None]:
         click.echo(f"Error: {error}", err=True)
         sys.exit(EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in DISK_FULL:
             raise
         click.echo("Error: the disk is full: what was finished is kept, the same command goes on from there", err=True)
         sys.exit(EXIT_FAILED)

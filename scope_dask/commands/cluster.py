@@ -67,19 +67,25 @@ def launch(
 
         chosen = _profile(profile, account, partition)
         folder = start(chosen, name or Path(profile).stem, _wanted(jobs, adapt))
+        state = folder.state
         click.echo(_line(folder))
         click.echo(f"use it with --cluster {folder.name}, end it with: dask scope stop {folder.name}")
+        if state is not None:
+            click.echo(f"watch it on {state.host} at {state.page}, from elsewhere: dask scope dashboard {folder.name}")
 
 
 @click.command()
 @click.argument("name", required=False)
 def status(name: str | None) -> None:
-    """Print the launched clusters, or the jobs of one."""
+    """Print the launched clusters, or the jobs and the runs of one; NAME may be the address of any scheduler."""
     with one_sentence():
         from scope_dask.cluster.folder import known_clusters, running_cluster
 
         if name is None:
             click.echo("\n".join(map(_line, known_clusters())) or "no cluster is launched")
+            return
+        if "://" in name:
+            _echo_runs(name)
             return
         folder = running_cluster(name)
         click.echo(_line(folder))
@@ -89,6 +95,16 @@ def status(name: str | None) -> None:
         click.echo(f"since {since:%Y-%m-%d %H:%M}, jobs lost and replaced: {state.lost}, scheduler {state.address}")
         for job_id, job in state.jobs.items():
             click.echo(f"  job {job_id:<10} {job['state']:<12} {job['workers']} workers  {job['name']}")
+        _echo_runs(name)
+
+
+def _echo_runs(cluster: str) -> None:
+    from scope_dask.cluster.connect import client_of
+    from scope_dask.watching.terminal import lines, runs_of
+
+    with client_of(cluster) as client:
+        for run in runs_of(client):
+            click.echo("\n".join(lines(run)))
 
 
 def _line(folder: ClusterFolder) -> str:
@@ -144,16 +160,16 @@ def script(profile: str, name: str | None, account: str | None, partition: str |
 @click.command()
 @_NAME
 def dashboard(name: str) -> None:
-    """Print the address of the dashboard, and how to reach it from elsewhere."""
+    """Print the addresses of the page of runs and of Dask's dashboard, and how to reach them from elsewhere."""
     with one_sentence():
         from scope_dask.cluster.folder import running_cluster
 
         state = running_cluster(name).state
         assert state is not None
         port = state.dashboard.rpartition(":")[2].partition("/")[0]
-        click.echo(f"on {state.host}: {state.dashboard}")
+        click.echo(f"on {state.host}: {state.page} (runs), {state.dashboard} (Dask)")
         click.echo(f"tunnel: ssh -N -L {LOCAL_PORT}:127.0.0.1:{port} {getpass.getuser()}@{state.host}")
-        click.echo(f"then:   http://127.0.0.1:{LOCAL_PORT}/status")
+        click.echo(f"then:   http://127.0.0.1:{LOCAL_PORT}/scope (runs), http://127.0.0.1:{LOCAL_PORT}/status (Dask)")
 
 
 @click.command()

@@ -113,7 +113,7 @@ def lazy_table(
         Of all files; by default the columns of each file tell its own.
     """
     bound = as_bytes(partition_bytes)
-    footers = read_footers(files, selection.columns(wanted), layout)
+    footers = read_footers(files, list({*selection.columns(wanted), "field"}), layout)
     floats = _common_floats(footers)
     _warn_of_coarse_times(footers)
     kept = [selection.row_groups(f.ranges, wanted, len(f.rows)) for f in footers]

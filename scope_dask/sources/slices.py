@@ -46,6 +46,8 @@ class Slices(Sequence[Slice]):
         The ids to keep, sorted.
     spans : numpy.ndarray, shape (n, 2), int64, or None
         Which of `ids` lie in the range of each slice.
+    fields : numpy.ndarray, shape (n,), int64
+        The field of each slice, -1 where footers do not tell one.
     """
 
     def __init__(
@@ -54,11 +56,13 @@ class Slices(Sequence[Slice]):
         table: np.ndarray,
         ids: np.ndarray | None = None,
         spans: np.ndarray | None = None,
+        fields: np.ndarray | None = None,
     ) -> None:
         self.files = tuple(files)
         self.table = table
         self.ids = ids
         self.spans = spans
+        self.fields = np.full(len(table), -1, dtype=np.int64) if fields is None else fields
         digest = hashlib.sha256("\0".join(part for file in self.files for part in file).encode())
         for array in (table, ids, spans):
             digest.update(b"\1" if array is None else np.ascontiguousarray(array))
@@ -131,6 +135,7 @@ def cut(
     """
     files: list[tuple[str, str]] = []
     tables, spans = [np.zeros((0, 6), dtype=np.int64)], [np.zeros((0, 2), dtype=np.int64)]
+    fields = [np.zeros(0, dtype=np.int64)]
     for footer, mask in zip(footers, kept, strict=True):
         parts = list(_runs(footer, mask, bound, point_bytes))
         if not parts:
@@ -139,10 +144,11 @@ def cut(
         table[:, 0] = len(files)
         files.append((footer.file.path, footer.file.fingerprint))
         tables.append(table)
+        fields.append(_fields(footer, table))
         if ids is not None:
             spans.append(_spans(footer, table, ids))
     merged = np.concatenate(tables)
-    return Slices(files, merged, ids, np.concatenate(spans) if ids is not None else None)
+    return Slices(files, merged, ids, np.concatenate(spans) if ids is not None else None, np.concatenate(fields))
 
 
 def empty_slices() -> Slices:
@@ -188,10 +194,23 @@ def _split(group: int, rows: int, most: int, nbytes: int) -> np.ndarray:
     return table
 
 
-def _spans(footer: Footer, table: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    low, high = footer.ranges["_id"]
+def _fields(footer: Footer, table: np.ndarray) -> np.ndarray:
+    if "field" not in footer.ranges:
+        return np.full(len(table), -1, dtype=np.int64)
+    first, last = _range(footer, table, "field")
+    return np.where(first == last, first, -1)
+
+
+def _range(footer: Footer, table: np.ndarray, column: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the least and greatest value of a column in each slice."""
+    low, high = footer.ranges[column]
     first, last = low[table[:, 1]], high[table[:, 1]]
     for row in np.flatnonzero(table[:, 2] - table[:, 1] > 1):
         groups = slice(*table[row, 1:3])
         first[row], last[row] = low[groups].min(), high[groups].max()
+    return first, last
+
+
+def _spans(footer: Footer, table: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    first, last = _range(footer, table, "_id")
     return np.column_stack([np.searchsorted(ids, first, side="left"), np.searchsorted(ids, last, side="right")])

@@ -15,7 +15,7 @@ import pandas as pd
 from scope_dask import tally
 from scope_dask.errors import OptionError
 from scope_dask.schema import RAW_LIGHTCURVES
-from scope_dask.sources.kowalski.client import Kowalski
+from scope_dask.sources.kowalski.client import Kowalski, of_tables
 from scope_dask.sources.kowalski.errors import KowalskiAnswerError
 from scope_dask.sources.kowalski.lightcurves import PointLimits, absent, fetch, limits_of
 from scope_dask.sources.kowalski.options import PARTITION_ROWS, PROGRAM_IDS
@@ -68,6 +68,11 @@ class Pieces(Sequence[Piece]):
 
     def __dask_tokenize__(self) -> str:
         return self._token
+
+    @property
+    def fields(self) -> np.ndarray:
+        """Field of each partition, -1 where ids are asked for."""
+        return np.where(self.table[:, 0] > 0, self.table[:, 0], -1)
 
     @property
     def rows(self) -> np.ndarray:
@@ -160,7 +165,7 @@ def read_kowalski(
         return dd.from_map(
             read_piece,
             pieces,
-            args=(kowalski, catalog, min_epochs, limits, remaining),
+            args=(of_tables(kowalski, catalog), catalog, min_epochs, limits, remaining),
             meta=RAW_LIGHTCURVES.empty(),
             label="read_kowalski",
         )
