@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import importlib
 import io
 import logging
@@ -84,7 +83,6 @@ def sky_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kowa
     server = sky.server()
     sky.configure(server)
     yield server
-    gc.collect()  # Dask gives a table that is built again the parts of an equal one that is still there
     disconnect()
     server.close()
 

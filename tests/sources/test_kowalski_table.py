@@ -13,10 +13,12 @@ from clusters import two_workers
 from distributed import Client
 from kowalski_documents import source_documents
 from kowalski_server import Fault, KowalskiServer, html
-from kowalski_sky import LARGE, QUADRANTS, SOURCES, TOKEN, access, lightcurve_frame, running
+from kowalski_sky import LARGE, QUADRANTS, SOURCES, TOKEN, access, instance, lightcurve_frame, running
+from pydantic import SecretStr
 
 import scope_dask as sd
 from scope_dask import ragged, tally
+from scope_dask.crossmatch import crossmatch
 from scope_dask.errors import OptionError
 from scope_dask.schema import RAW_LIGHTCURVES
 from scope_dask.sources.kowalski import (
@@ -27,6 +29,7 @@ from scope_dask.sources.kowalski import (
     lightcurves_by_id,
     read_kowalski,
 )
+from scope_dask.sources.kowalski.as_catalog import KowalskiCatalog
 from scope_dask.sources.selection import in_cone
 
 FRAME = lightcurve_frame()
@@ -210,6 +213,25 @@ def test_the_name_of_a_table_tells_what_it_holds_and_not_how_it_comes(server: Ko
     assert read_kowalski(kowalski, field=296, program_ids=(1,))._name != name
     assert read_kowalski(kowalski, field=487)._name != name
     assert TOKEN not in str(dict(read_kowalski(kowalski, field=296).optimize().dask))
+
+
+def test_a_table_that_is_built_again_asks_with_the_access_given_last(server: KowalskiServer) -> None:
+    """Dask gives back the parts of an equal table, which hold the access that it was built with."""
+    catalogs = {"Gaia_EDR3": KowalskiCatalog(access(server), "Gaia_EDR3")}
+    fields = {"Gaia_EDR3": ("_id",)}
+    server.collections["Gaia_EDR3"] = []
+    first = crossmatch(read_kowalski(access(server), field=487), catalogs, fields=fields)
+    with running(FRAME, tokens=("new-token",)) as other:
+        kowalski = access(instance(other, token=SecretStr("new-token")))
+        catalogs = {"Gaia_EDR3": KowalskiCatalog(kowalski, "Gaia_EDR3")}
+        other.collections["Gaia_EDR3"] = []
+        again = crossmatch(read_kowalski(kowalski, field=487), catalogs, fields=fields)
+        assert again._name == first._name
+        asked = len(server.queries)
+        assert len(again.compute(scheduler="sync")) == 4
+        assert len(server.queries) == asked
+        assert other.count("find") == 2
+        assert other.count("cone_search") == 1
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pandas as pd
 
 from scope_dask.crossmatch.sphere import ARCSEC_PER_RADIAN, Positions, unit_vectors
 from scope_dask.sources.kowalski.catalogs import neighbours
-from scope_dask.sources.kowalski.client import Kowalski
+from scope_dask.sources.kowalski.client import Kowalski, of_tables
 from scope_dask.sources.kowalski.errors import KowalskiQueryError
 
 _STORED = {"braai": "classifications.braai"}
@@ -47,6 +47,9 @@ class KowalskiCatalog:
     kowalski: Kowalski
     name: str
     condition: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kowalski", of_tables(self.kowalski, self.name))
 
     def require(self, columns: Sequence[str]) -> None:
         """Check that an instance has the catalogue, as far as they were asked; documents have no fixed columns.

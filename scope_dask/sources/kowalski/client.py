@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _connections: dict[tuple[Instance, float], Connection] = {}
+_of_tables: dict[str, Kowalski] = {}
 _lock = threading.Lock()
 _turn = itertools.count(os.getpid())  # processes begin with different instances
 
@@ -137,6 +138,18 @@ class Kowalski:
             f"{query['query_type']} on {', '.join(catalogs) or 'the catalogues'} in {self.options.attempts} attempts, "
             f"the last time: {failure}; run it again later, what is done is kept"
         )
+
+
+def of_tables(kowalski: Kowalski, catalog: str) -> Kowalski:
+    """Return the access that all tables of a catalogue share in this process, and give it these options.
+
+    Dask takes a table that is built again for the equal one that is still there, with all its parts. Its name does not
+    tell who is asked, so that the parts must hold what is handed on: the options given last, such as a new token.
+    """
+    with _lock:
+        shared = _of_tables.setdefault(catalog, Kowalski(kowalski.options))
+        shared.options = kowalski.options
+    return shared
 
 
 def disconnect() -> None:
