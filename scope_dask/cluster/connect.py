@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -101,6 +102,7 @@ def _folder_of(cluster: str) -> Iterator[ClusterFolder]:
     finally:
         with contextlib.suppress(UsageError):  # it has stopped by itself
             stop(name)
+    shutil.rmtree(folder.path, ignore_errors=True)  # not after an error: its logs may tell why
 
 
 @contextlib.contextmanager

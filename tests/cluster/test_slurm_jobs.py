@@ -133,7 +133,7 @@ def test_a_profile_is_launched_for_one_use_and_gone_after_it(slurm_machine: Path
         (path,) = [p for p in slurm_machine.iterdir() if p.name.startswith("one-machine-slurm-")]
         assert jobs(path.name)
     assert jobs(path.name) == set()
-    assert not (path / "tls").exists()
+    assert not path.exists()
     with (
         pytest.raises(UsageError, match=r"no cluster 'nosuch' is running.*no cluster profile 'nosuch'"),
         client_of("nosuch"),
