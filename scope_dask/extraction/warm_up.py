@@ -15,7 +15,7 @@ EVERY = PeriodOptions(tuple(name for name in ALGORITHMS if name not in NESTED))
 def warm_up(periods: PeriodOptions) -> None:
     """Compile the kernels of a pipeline with this period search, or load them from the cache shared by all workers.
 
-    Also those of the cross-matches and of scoring with neural networks. Cold this takes half a minute of one core (with
+    Also those of the cross-matches and of scoring. Cold this takes half a minute of one core (with
     `EVERY` algorithm a minute), warm about a second. Without it each worker would compile for itself.
     """
     from scope_dask.conditioning.lightcurves import lightcurves
@@ -38,9 +38,10 @@ def _cross_match() -> None:
 
 
 def _score() -> None:
-    """Score a row with a network of zeros: its size does not matter to the compiler."""
+    """Score a row with a network of zeros, and with one leaf: their size does not matter to the compiler."""
     from scope_dask.inference.dnn import network_score
     from scope_dask.inference.network import Network
+    from scope_dask.inference.trees import Trees, trees_score
 
     def dense(a: int, b: int) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros((a, b), np.float32), np.zeros(b, np.float32)
@@ -50,7 +51,10 @@ def _score() -> None:
 
     images = (convolution(1), convolution(16), convolution(16), convolution(16))
     network = Network((dense(1, 16), dense(16, 16)), images, (dense(32, 16), dense(16, 1)))
-    network_score(network)(np.zeros((1, 1)), None, np.zeros(1, np.int64))
+    row, leaf = np.zeros(1, np.int64), np.zeros(1, np.float32)
+    network_score(network)(np.zeros((1, 1)), None, row)
+    trees = Trees(np.array([0, 1]), row, row, leaf, leaf, leaf, depth=1, start=0.0)
+    trees_score(trees)(np.zeros((1, 1)), None, row)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from keras_files import keras2_file, network, reference
 
 from scope_dask import tally
 from scope_dask.errors import ModelError, SchemaError
+from scope_dask.formats import read_table, write_table
 from scope_dask.inference.dnn import network_score, read_network
 from scope_dask.inference.models import load_models
 from scope_dask.inference.preparation import Inputs, Preparation, dmdt_values, predict
@@ -215,6 +216,26 @@ def test_one_folder_may_hold_both_kinds(tmp_path: Path) -> None:
     for one in models:
         alone = scores(frame, load_models(one.path, preparation()))[one.column]
         np.testing.assert_array_equal(out[one.column], alone)
+
+
+def test_a_new_process_gives_the_same_scores(tmp_path: Path) -> None:
+    frame = table(70)
+    labels = pd.DataFrame({"_id": frame["_id"], "a": (frame["skew"] > 0).astype(float)})
+    train(frame, labels, "a", TrainingOptions(features=NAMES, num_boost_round=20)).save(tmp_path / "models")
+    saved(tmp_path / "models", keras2_file(network(5, True)))
+    write_table(frame, tmp_path / "features.parquet", {})
+    code = (
+        "import pathlib, scope_dask as sd; from scope_dask.formats import read_table, write_table;"
+        "from scope_dask.inference.models import Preparation;"
+        f"models = sd.load_models('models', {preparation()!r});"
+        "found = sd.scores(read_table(pathlib.Path('features.parquet')), models);"
+        "write_table(found, pathlib.Path('scores.parquet'), {})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    expected = scores(frame, load_models(tmp_path / "models", preparation()))
+    assert list(expected.columns) == ["_id", "a_xgb", "vnv_dnn"]
+    pd.testing.assert_frame_equal(read_table(tmp_path / "scores.parquet"), expected, check_exact=True)
 
 
 def test_a_manifest_of_the_first_format_is_read(tmp_path: Path) -> None:

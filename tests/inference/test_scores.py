@@ -88,13 +88,13 @@ def test_scores_do_not_depend_on_partitions_and_order(models: Models, partitions
     lazy = scores(dd.from_pandas(shuffled, npartitions=partitions, sort=False), models)
     assert lazy.dtypes.to_dict() == expected.dtypes.to_dict()
     found = lazy.compute(scheduler="threads").set_index("_id")
-    pd.testing.assert_frame_equal(found.loc[expected["_id"]], expected.set_index("_id"))
+    pd.testing.assert_frame_equal(found.loc[expected["_id"]], expected.set_index("_id"), check_exact=True)
 
 
 def test_one_row_and_no_row(models: Models) -> None:
     frame = simulate(seed=5)
     whole = scores(frame, models)
-    pd.testing.assert_frame_equal(scores(frame.iloc[[17]], models), whole.iloc[[17]])
+    pd.testing.assert_frame_equal(scores(frame.iloc[[17]], models), whole.iloc[[17]], check_exact=True)
     empty = scores(frame.iloc[:0], models)
     assert len(empty) == 0
     assert empty.dtypes.to_dict() == whole.dtypes.to_dict()
