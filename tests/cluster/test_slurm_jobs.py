@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+from shutil import which
 
 import pytest
 from slurm_cluster import connected, jobs, launched, slurm, until, workers
@@ -88,6 +89,27 @@ def test_a_refused_submission_is_tried_again(caplog: pytest.LogCaptureFixture) -
             assert folder.state.waiting == ""
     finally:
         slurm("scontrol", "update", "PartitionName=all", "State=UP")
+
+
+def test_no_job_is_lost_while_slurm_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deaf, squeue = tmp_path / "deaf", tmp_path / "squeue"
+    squeue.write_text(
+        f'#!/bin/sh\ntest -e {deaf} && {{ echo no controller >&2; exit 1; }}\nexec {which("squeue")} "$@"\n'
+    )
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with launched("deaf", 1) as folder:
+        until(connected(folder, 1))
+        before = workers(folder)
+        deaf.touch()
+        until(lambda: folder.state.waiting == "squeue: no controller")
+        with client_of("deaf") as client:
+            assert client.submit(sum, [1, 2]).result() == 3
+        assert workers(folder) == before
+        deaf.unlink()
+        until(lambda: folder.state.waiting == "")
+        assert workers(folder) == before
+        assert folder.state.lost == 0
 
 
 def test_a_pending_job_says_why_and_is_replaced_when_it_is_cancelled() -> None:
