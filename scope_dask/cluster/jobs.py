@@ -13,16 +13,16 @@ import shlex
 import signal
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import dask
-from dask_jobqueue.core import Job
-from dask_jobqueue.slurm import SLURMJob
 from distributed.security import Security
 
+from scope_dask.cluster.jobqueue import Job, SLURMJob
 from scope_dask.cluster.profile import WORKER_COMMANDS, ClusterProfile
-from scope_dask.cluster.queue import QueuedJob, cancel, first_line, queued
+from scope_dask.cluster.queue import QueuedJob, cancel, queued, refusal
 from scope_dask.errors import RunError
 
 EXIT_SECONDS = 10.0
@@ -62,9 +62,7 @@ class Slurm:
         except FileNotFoundError:
             raise RunError("there is no sbatch on this machine: SLURM's commands must be on the PATH") from None
         except (RuntimeError, ValueError) as error:
-            said = str(error).partition("stderr:")[2] or str(error)
-            lines = [line for line in said.splitlines() if "Batch job submission failed" in line] or [said]
-            raise RunError(f"sbatch refused the job: {first_line(lines[0]).removeprefix('sbatch: error: ')}") from None
+            raise refusal(str(error).partition("stderr:")[2] or str(error)) from None
         return str(job.job_id)
 
     async def look(self) -> dict[str, QueuedJob]:
@@ -164,7 +162,7 @@ def make_job(
         "death_timeout": int(profile.seconds("death_timeout")),
         "local_directory": profile.scratch or shlex.quote(tempfile.gettempdir()),
         "job_script_prologue": _prologue(profile),
-        "job_extra_directives": _directives(profile),
+        "job_extra_directives": directives(profile),
         "job_directives_skip": ["--mem="] if profile.memory_rule != "mem" else [],
         "log_directory": str(logs),
         "shebang": "#!/bin/bash",
@@ -178,7 +176,7 @@ def make_job(
         return SLURMJob(
             queue=profile.partition,
             account=profile.account,
-            walltime=_slurm_time(profile.walltime_seconds),
+            walltime=slurm_time(profile.walltime_seconds),
             job_cpu=profile.cpus,
             job_mem=f"{profile.job_mebibytes}M",
             **options,
@@ -196,28 +194,37 @@ def _worker_arguments(profile: ClusterProfile, security: Security | None) -> lis
 
 def _prologue(profile: ClusterProfile) -> list[str]:
     """Return the lines before the worker: as variables, what only one of the two kinds of worker has an option for."""
-    variables = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    variables = {}
     if profile.system == "slurm":
-        variables |= {
+        variables = {
             "DASK_DISTRIBUTED__WORKER__LIFETIME__DURATION": f"{profile.lifetime_seconds:.0f} s",
             "DASK_DISTRIBUTED__WORKER__LIFETIME__STAGGER": f"{profile.stagger_seconds:.0f} s",
         }
-    variables |= profile.environment or {}
-    lines = [f"export {key}={shlex.quote(value)}" for key, value in variables.items()]
-    # A prologue that fails ends the job: better than a worker in another environment.
-    return ["set -e", *lines, *profile.prologue, "set +e"]
+    return [*prologue(profile, variables), "set +e"]
 
 
-def _directives(profile: ClusterProfile) -> list[str]:
+def prologue(profile: ClusterProfile, variables: Mapping[str, str] | None = None, threads: int = 1) -> list[str]:
+    """Return the lines of a job before its program: variables, those of the profile last, and the profile's lines.
+
+    One that fails ends the job: better than a program in another environment.
+    """
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    stated = {**dict.fromkeys(names, str(threads)), **(variables or {}), **(profile.environment or {})}
+    return ["set -e", *(f"export {key}={shlex.quote(value)}" for key, value in stated.items()), *profile.prologue]
+
+
+def directives(profile: ClusterProfile) -> list[str]:
+    """Return what a job asks SLURM for beside partition, account, CPUs, time, and memory by the node."""
     asked = {"--qos": profile.qos, "--constraint": profile.constraint, "--gres": profile.gres}
     if profile.memory_rule == "mem-per-cpu":
         asked["--mem-per-cpu"] = f"{-(-profile.job_mebibytes // profile.cpus)}M"
     lines = [f"{option}={value}" for option, value in asked.items() if value is not None]
-    # A job that SLURM starts again would be a second one: the keeper has replaced it.
+    # A job that SLURM starts again would be a second one: who submitted it has replaced it.
     return ["--no-requeue", *lines, *profile.directives]
 
 
-def _slurm_time(seconds: float) -> str:
+def slurm_time(seconds: float) -> str:
+    """Return a time as SLURM takes it."""
     minutes, s = divmod(int(seconds), 60)
     hours, m = divmod(minutes, 60)
     days, h = divmod(hours, 24)

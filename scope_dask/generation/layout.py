@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,3 +92,8 @@ def read_jobs(path: Path) -> dict[int, Quadrant]:
     if not jobs:
         raise SourceError(f"{path} has no jobs, expected lines: job field ccd quad")
     return jobs
+
+
+def format_jobs(quadrants: Iterable[Quadrant]) -> str:
+    """Return the text of a quadrant file: lines ``job field ccd quad``, jobs from 0."""
+    return "".join(f"{job} {q.field} {q.ccd} {q.quad}\n" for job, q in enumerate(quadrants))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from scope_dask.formats import read_table
-from scope_dask.formats.atomic import replacing
+from scope_dask.formats.atomic import locked, replacing
 from scope_dask.generation.options import Quadrant, SpecificIds
 
 _KEY = "(field, ccd, quad)"
@@ -20,7 +18,7 @@ def add_entry(path: Path, what: Quadrant | SpecificIds, entry: Mapping[str, Any]
     """Add the entry of a quadrant (or of specific ids) to ``meta.json``; jobs that end together wait for each other."""
     key = "specific_ids" if isinstance(what, SpecificIds) else str((what.field, what.ccd, what.quad))
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(path.with_name(f".{path.name}.lock")):
+    with locked(path.with_name(f".{path.name}.lock")):
         content = _read(path)
         known = content.get(_KEY)
         content[_KEY] = {**(known if isinstance(known, dict) else {}), key: dict(entry)}
@@ -34,13 +32,6 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-@contextlib.contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def write_kept_sources(path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -155,6 +155,12 @@ class ArchiveOrigin:
     def by_id(self, ids: np.ndarray) -> pd.DataFrame:
         """Return the sources with these ids."""
         return self._sources(ids=ids).sort_values("_id", ignore_index=True)
+
+    def quadrants(self, fields: Sequence[int] | None = None) -> list[Quadrant]:
+        """Return the quadrants that have sources, sorted; by default those of all fields."""
+        table = self._read(field=fields)[["field", "ccd", "quad"]]
+        each = table.map_partitions(pd.DataFrame.drop_duplicates, meta=table._meta).compute()
+        return [Quadrant(*map(int, key)) for key in sorted(set(each.itertuples(index=False, name=None)))]
 
     def _read(self, **which: Any) -> Any:
         if is_hats(self.path):

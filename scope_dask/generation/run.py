@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from scope_dask._version import __version__
 from scope_dask.config import RunOptions
 from scope_dask.errors import RunError
 from scope_dask.formats import join_files, part_files
+from scope_dask.formats.atomic import locked
 from scope_dask.formats.frames import metadata_of
 from scope_dask.generation.gpu import require_gpu
 from scope_dask.generation.joining import join_features
@@ -126,11 +128,31 @@ def generate(
     ------
     RunError
         If partitions could not be computed, or Kowalski does not answer any more; what is done is kept for the next
-        run. If a GPU is asked for and there is none.
+        run. If a GPU is asked for and there is none. If another process computes the same file now.
     UsageError
         If an unfinished run of other options is in the way, or the table cannot be set up.
     """
     table = job.table()
+    with _alone(job.path):
+        return _generate(job, table, client, run or RunOptions(), save, overwrite)
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep other processes, such as a job of the same quadrant, from writing the same partitions."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        with locked(lock, wait=False):
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+    except BlockingIOError:
+        raise RunError(f"{path} is being computed by another process: nothing is left to do here") from None
+
+
+def _generate(job: Job, table: Any, client: Client | None, run: RunOptions, save: bool, overwrite: bool) -> Generated:
     if save and not overwrite and (rows := _same_file(job.path, table._name)) is not None:
         shutil.rmtree(job.folder.parts(job.what), ignore_errors=True)
         return Generated(job.path, rows, None)
@@ -141,7 +163,7 @@ def generate(
 
     if client is None and job.options.features.device == "gpu":
         require_gpu(None)
-    with cluster_for(client, run or RunOptions(), job.options.features.periods) as active:
+    with cluster_for(client, run, job.options.features.periods) as active:
         if client is not None and job.options.features.device == "gpu":
             require_gpu(client)
         summary = write_tables({TABLE: table}, parts, active, replace(how, overwrite=False))

@@ -21,6 +21,7 @@ from kowalski_server import Fault, KowalskiServer, html
 from scope_dask._version import __version__
 from scope_dask.errors import OptionError, RunError, SourceError, UsageError
 from scope_dask.formats import read_table
+from scope_dask.formats.atomic import locked
 from scope_dask.generation import FeatureFolder, Job, Quadrant, SpecificIds, feature_table, generate
 from scope_dask.sources.kowalski import disconnect
 
@@ -93,6 +94,17 @@ def test_the_same_again_is_not_computed_and_other_options_replace_the_file(serve
     assert other.path == first.path
     assert other.rows < first.rows
     assert generate(job(server, tmp_path, options=replace(OPTIONS, first=3)), client, overwrite=True).summary
+
+
+def test_two_processes_do_not_compute_the_same_file(server, client, tmp_path) -> None:
+    path = job(server, tmp_path).path
+    path.parent.mkdir()
+    with (
+        locked(path.with_name(f".{path.name}.lock")),
+        pytest.raises(RunError, match=r"quad_4.parquet is being computed by another process"),
+    ):
+        generate(job(server, tmp_path), client)
+    assert not path.exists()
 
 
 def test_a_failed_partition_leaves_no_file_and_the_rerun_asks_for_it_alone(server, client, tmp_path) -> None:

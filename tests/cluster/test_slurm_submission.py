@@ -1,0 +1,175 @@
+"""The documented commands for SLURM and their scripts, on a real SLURM."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import dask
+import generation_sky as sky
+import pyarrow.parquet as pq
+import pytest
+from slurm_cluster import PATIENCE, slurm, until
+from training_tables import labelled_table
+
+from scope_dask.cluster import submission as module
+from scope_dask.cluster.batch import BatchJob, WrittenScript, write_scripts
+from scope_dask.cluster.profile import ClusterProfile
+from scope_dask.cluster.submission import LoopOptions, SlurmJobs, Submission, Task
+from scope_dask.errors import RunError
+from scope_dask.formats import write_table
+
+pytestmark = pytest.mark.usefixtures("slurm_machine")
+
+SITE = ["--cluster-name", "one-machine-slurm", "--memory-GB", "2", "--time", "0:10:00", "--submit-memory-GB", "1"]
+QUICK = LoopOptions(max_instances=2, wait_seconds=0.3, interval_seconds=0.0, attempts=2)
+
+
+def command(folder: Path, name: str, *words: object, code: int = 0) -> str:
+    """Run a command in a process of its own; return what it says."""
+    called = [sys.executable, "-m", f"scope_dask.commands.{name}", *map(str, words)]
+    done = subprocess.run(called, cwd=folder, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def script(folder: Path, line: str, **profile: Any) -> WrittenScript:
+    """Return a script whose jobs do ``line``."""
+    (folder / "out").mkdir(exist_ok=True)
+    stated = {"partition": "cpu", "memory": "500 MiB", "walltime": "0:10:00", **profile}
+    job = BatchJob(folder.name, ClusterProfile(**stated), [line], folder / "logs", "QID", "a task", folder=folder)
+    write_scripts({folder / "slurm" / "slurm.sub": job.text()})
+    return WrittenScript.read(folder / "slurm" / "slurm.sub", "a test")
+
+
+def submission(folder: Path, tasks: str, said: list[str], options: LoopOptions = QUICK) -> Submission:
+    written = WrittenScript.read(folder / "slurm" / "slurm.sub", "a test")
+    work = [Task(name, f"task {name}", folder / "out" / name) for name in tasks.split()]
+    return Submission(written, work, SlurmJobs(written, "QID"), options, said.append)
+
+
+def records(folder: Path) -> list[str]:
+    """Return the tasks that were submitted, in their order."""
+    return re.findall(r'"task":"(\w+)"', (folder / "slurm" / ".slurm.jsonl").read_text())
+
+
+def in_queue(folder: Path) -> list[str]:
+    names = slurm("squeue", "--noheader", "--states=PENDING,RUNNING", "--format=%j").splitlines()
+    return sorted(name for name in names if name.startswith(folder.name))
+
+
+def test_features_of_all_quadrants_by_the_scripts(tmp_path) -> None:
+    with dask.config.set(scheduler="sync"):
+        archive = sky.save(tmp_path)["archive"]
+    words = ["--source-archive", archive, "--min-n-lc-points", 30, "--generateQuadrantFile", "--skipCloseSources"]
+    loop = ["--runParallel", "--wait-time-minutes", 0.01, "--submit-interval-minutes", 0]
+    said = command(tmp_path, "generate_features_slurm", *SITE, *words, *loop)
+    folder = tmp_path / "generated_features"
+    assert (folder / "slurm" / "slurm.dat").read_text() == "0 301 2 3\n1 301 2 4\n"
+    assert f"sbatch {folder}/slurm/slurm_submission.sub" in said
+    first, second = (folder / "field_301" / f"gen_features_field_301_ccd_2_quad_{quad}.parquet" for quad in (3, 4))
+    first.parent.mkdir()
+    first.touch()  # it is there already
+    slurm_with_patience("sbatch", "--wait", str(folder / "slurm" / "slurm_submission.sub"))
+    assert pq.read_metadata(second).num_rows > 5
+    assert records(folder) == ["1"]
+    (log,) = (folder / "logs").glob("ztf_fg_submission_*.out")
+    assert "\n2 of 2 done\n" in log.read_text()
+    by_hand = ["sbatch", "--parsable", "--wait", "--export=QID=0", str(folder / "slurm" / "slurm.sub"), "--dry-run"]
+    (log,) = (folder / "logs").glob(f"ztf_fg_{slurm_with_patience(*by_hand)}_*.out")
+    assert f"would write {first.relative_to(tmp_path)}" in log.read_text()
+    shown = command(tmp_path, "analyze_logs", "--start-date", "2020-01-01")
+    assert "3 logs of 3 tasks: 3 done, 0 not" in shown
+    assert "failed" not in shown
+
+
+def slurm_with_patience(*words: str) -> str:
+    return subprocess.run(words, check=True, text=True, capture_output=True, timeout=240).stdout.strip()
+
+
+def test_never_more_jobs_than_the_limit_and_a_failing_one_is_listed(tmp_path) -> None:
+    written = script(tmp_path, 'test "$QID" != c || { echo "no luck" >&2; exit 3; }; sleep 1; touch "out/$QID"')
+    said: list[str] = []
+    loop = submission(tmp_path, "a b c d e", said)
+    end = loop.run()
+    assert [task.name for task in end.failed] == ["c"]
+    assert records(tmp_path) == ["a", "b", "c", "d", "e", "c"]
+    assert said[-1] == "4 of 5 done, 1 failed"
+    counts = [sum(map(int, re.findall(r"(\d+) (?:run|in the queue)", line))) for line in said]
+    assert max(counts) == 2
+    assert re.fullmatch(
+        rf"task c: 2 jobs, the last in {written.logs}/\S+_\d+_c.err: no luck", loop.failure(end.failed[0])
+    )
+
+
+def test_a_cancelled_job_is_submitted_again(tmp_path) -> None:
+    script(tmp_path, 'test -e calm || { touch calm; exec sleep 600; }; touch "out/$QID"')
+    ended: list[Any] = []
+    loop = threading.Thread(target=lambda: ended.append(submission(tmp_path, "a", []).run()))
+    loop.start()
+    until((tmp_path / "calm").exists)
+    slurm("scancel", f"--name={tmp_path.name}_a")
+    loop.join(PATIENCE)
+    assert [task.name for task in ended[0].done] == ["a"]
+    assert records(tmp_path) == ["a", "a"]
+
+
+PROGRAM = """
+import pathlib, sys
+from test_slurm_submission import submission
+submission(pathlib.Path(sys.argv[1]), "a b c", []).run()
+"""
+
+
+def test_an_interrupted_submission_goes_on_from_the_queue(tmp_path) -> None:
+    script(tmp_path, 'while test ! -e calm; do sleep 0.2; done; touch "out/$QID"')
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(tmp_path)], stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: len(in_queue(tmp_path)) == 2, 120)
+        process.kill()
+        process.wait(60)
+        assert in_queue(tmp_path) == [f"{tmp_path.name}_a", f"{tmp_path.name}_b"], "the jobs stay"
+        assert submission(tmp_path, "a b c", []).standing().queued.keys() == {"a", "b"}
+    finally:
+        process.kill()
+        (tmp_path / "calm").touch()
+    end = submission(tmp_path, "a b c", []).run()
+    assert len(end.done) == 3
+    assert records(tmp_path)[-1] == "c"
+    assert len(list((tmp_path / "logs").glob("*.out"))) == 3, "no task had two jobs"
+
+
+def test_a_submission_that_slurm_refuses(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(module, "MOST_REFUSALS", 2)
+    script(tmp_path, "true", partition="nowhere")
+    said: list[str] = []
+    with pytest.raises(RunError, match=r"sbatch refused the job: .*Invalid partition name specified \(2 times"):
+        submission(tmp_path, "a b", said).run()
+    assert said == [said[0]]
+    assert re.fullmatch(r"sbatch refused the job: .*Invalid partition name specified; next look in \d s", said[0])
+
+
+def test_classes_are_trained_and_fields_scored(tmp_path) -> None:
+    write_table(labelled_table(120), tmp_path / "set.parquet", {"fourier": "raw"})
+    lines = [
+        f"scope-train --tag {tag} --algorithm xgb --path-dataset set.parquet --dry-run" for tag in ("vnv", "rrlyr")
+    ]
+    (tmp_path / "train_script.sh").write_text("\n".join(["#!/bin/bash", "", "# classes", *lines, ""]))
+    command(tmp_path, "train_algorithm_slurm", *SITE, "--Ncore", 1)
+    loop = ["--wait-time-minutes", 0.01, "--submit-interval-seconds", 0]
+    assert command(tmp_path, "train_algorithm_job_submission", *loop).splitlines()[-1] == "2 of 2 done"
+    logs = "".join(path.read_text() for path in (tmp_path / "training" / "logs").glob("train_*.out"))
+    assert "TID=vnv" in logs
+    assert "TID=rrlyr" in logs
+    (tmp_path / "get_all_preds.sh").write_text(
+        "d=preds_dnn/field_$1; test $1 != 297 && mkdir -p $d && touch $d/field_$1.parquet\n"
+    )
+    (tmp_path / "config.yaml").write_text("inference: {fields_to_run: [296, 297, specific_ids]}\n")
+    command(tmp_path, "run_inference_slurm", *SITE, "--Ncore", 1)
+    said = command(tmp_path, "run_inference_job_submission", *loop, "--retries", 0, code=1)
+    assert "2 of 3 done, 1 failed" in said
+    assert re.search(r"field 297: 1 jobs, the last in \S+run_inference_\d+_297.err: it says nothing", said)
