@@ -7,7 +7,7 @@ from pathlib import Path
 
 from scope_dask.formats import read_table
 
-PACKED = (".parquet", ".h5")  # a text in them may be compressed
+PACKED = (".parquet",)  # whose texts may be compressed
 
 
 def files_with(folder: Path, secrets: Sequence[str], but: Sequence[str] = ("config.yaml",)) -> list[str]:

@@ -150,7 +150,9 @@ def local_findings(upload: Upload) -> Findings:
         missing = upload.table["obj_id"].isna().to_numpy()
         found.add({"rows without obj_id": [str(row) for row in sent if missing[row]]})
     found.look(lambda: check_sources(rows))
-    found.add(_number_problems(upload, rows))
+    found.add(_period_problems(rows))
+    if upload.posting.survey_origin is not None or upload.match_ids:
+        found.add(_survey_id_problems(rows))
     if not (upload.existing_ids or upload.match_ids):
         found.add({"rows of the file that are within 2 arcsec of each other": close_rows(rows, sent)})
     same = [e for e in upload.pairs.values() if list(upload.pairs.values()).count(e) > 1]
@@ -186,17 +188,19 @@ def _probability_problems(upload: Upload, names: Mapping[int, str]) -> Problems:
     return {"probabilities outside 0 to 1": wrong}
 
 
-def _number_problems(upload: Upload, rows: pd.DataFrame) -> Problems:
-    """Return the periods that are none, and the survey ids that have lost digits; a missing one is left out."""
-    problems: Problems = {}
-    if PERIOD in rows:
-        values = numbers(rows[PERIOD])
-        wrong = rows[PERIOD].notna().to_numpy() & ~((values > 0) & np.isfinite(values))
-        problems["periods that are no numbers above 0"] = _named(rows, PERIOD, wrong)
-    if SURVEY_ID in rows and pd.api.types.is_float_dtype(rows[SURVEY_ID]):
-        wrong = np.abs(numbers(rows[SURVEY_ID])) > EXACT
-        problems["survey ids in floating point, which has lost their last digits"] = _named(rows, SURVEY_ID, wrong)
-    return problems
+def _period_problems(rows: pd.DataFrame) -> Problems:
+    if PERIOD not in rows:
+        return {}
+    values = numbers(rows[PERIOD])
+    wrong = rows[PERIOD].notna().to_numpy() & ~((values > 0) & np.isfinite(values))
+    return {"periods that are no numbers above 0": _named(rows, PERIOD, wrong)}
+
+
+def _survey_id_problems(rows: pd.DataFrame) -> Problems:
+    if not pd.api.types.is_float_dtype(rows[SURVEY_ID]):
+        return {}
+    wrong = np.abs(numbers(rows[SURVEY_ID])) > EXACT
+    return {"survey ids in floating point, which has lost their last digits": _named(rows, SURVEY_ID, wrong)}
 
 
 def _named(rows: pd.DataFrame, column: str, wrong: np.ndarray) -> list[str]:

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from scope_dask.fritz import Fritz
 
 GRACE_SECONDS = 6.0
+AGAIN_SECONDS = 0.05
 LOCK = Path(".gcn_cronjob.lock")
 WORKING_FOLDER = "config.yaml"  # the file that makes a folder one
 
@@ -201,24 +202,42 @@ def ending(minutes: float) -> Iterator[None]:
     The process is gone a few seconds later at the latest, whatever its threads are computing: cron, or ``timeout``, may
     wait no longer. What was finished is kept.
     """
+    timers: list[threading.Timer] = []
+    main = threading.main_thread().ident or 0
+
+    def later(seconds: float, function: Callable[..., None], *arguments: int) -> None:
+        timers.append(threading.Timer(seconds, function, arguments))
+        timers[-1].daemon = True
+        timers[-1].start()
 
     def end(number: int, _: Any) -> None:
-        watch = threading.Timer(GRACE_SECONDS, _exit, [EXIT_FAILED if number == signal.SIGALRM else EXIT_INTERRUPTED])
-        watch.daemon = True
-        watch.start()
+        if not timers:
+            later(GRACE_SECONDS, _exit, EXIT_FAILED if number == signal.SIGALRM else EXIT_INTERRUPTED)
         if number == signal.SIGTERM:
             raise KeyboardInterrupt
         raise TimeLimitError(f"the time limit of {minutes:g} minutes is reached: the next call goes on from there")
 
-    if threading.current_thread() is not threading.main_thread():
+    def swallowed(what: Any) -> None:
+        """Send the signal again where a destructor or the garbage collection was interrupted, which ignore it."""
+        if isinstance(what.exc_value, KeyboardInterrupt | TimeLimitError):
+            alarm = isinstance(what.exc_value, TimeLimitError)
+            later(AGAIN_SECONDS, signal.pthread_kill, main, signal.SIGALRM if alarm else signal.SIGTERM)
+        else:
+            hook(what)
+
+    if threading.get_ident() != main:
         yield
         return
     before = {number: signal.signal(number, end) for number in (signal.SIGALRM, signal.SIGTERM)}
+    hook, sys.unraisablehook = sys.unraisablehook, swallowed
     signal.setitimer(signal.ITIMER_REAL, 60.0 * minutes)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        for timer in timers[1:]:  # the first one watches the end of the process
+            timer.cancel()
+        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
 
