@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,8 @@ from scope_dask.commands._parser import Call
 from scope_dask.errors import ModelError, OptionError, SourceError
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from scope_dask.training.options import ModelOptions
 
 _ALGORITHMS = {"dnn": "dnn", "nn": "dnn", "xgb": "xgb", "xgboost": "xgb"}
@@ -138,3 +142,20 @@ def threads(otherwise: int | None = None) -> int:
     """Return the threads of a training: ``OMP_NUM_THREADS``, else `otherwise`, by default the cores of this process."""
     stated = os.environ.get("OMP_NUM_THREADS", "")
     return int(stated) if stated.isdecimal() and int(stated) else otherwise or len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def client_of(call: Call, n_workers: int | None = None) -> Iterator[Client]:
+    """Yield a client of the cluster that is asked for, or of processes on this machine, one per core or so many."""
+    if call.options.cluster:
+        from scope_dask.cluster.connect import client_of as named
+
+        with named(call.options.cluster) as client:
+            yield client
+        return
+    from scope_dask.config import RunOptions
+    from scope_dask.diagnostics import cluster_for
+
+    workers = call.options.n_workers or n_workers
+    with cluster_for(None, RunOptions(n_workers=workers, dashboard_address="127.0.0.1:0")) as client:
+        yield client

@@ -5,20 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from scope_dask.commands._endings import EXIT_FAILED
 from scope_dask.commands._parser import Call
-from scope_dask.commands._training import OF_NETWORKS, OF_TREES, dataset_of, threads, warn
+from scope_dask.commands._training import OF_NETWORKS, OF_TREES, client_of, dataset_of, threads, warn
 from scope_dask.commands.scope_train import Plan, plan_of, shown, stated, track
 from scope_dask.errors import OptionError, SchemaError, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
-    from distributed import Client
 
     from scope_dask.training.many import Outcome, Training
 
@@ -51,6 +48,8 @@ def plans_of(call: Call) -> tuple[list[Plan], dict[str, str]]:
     columns = columns_of(dataset_of(call))
     plans: list[Plan] = []
     aside: dict[str, str] = {}
+    if call.options.out_of_core:
+        raise OptionError("--out-of-core trains one model with all workers: give --tag and --algorithm")
     kinds = _either(call, "algorithms", "algorithm")
     pairs = [(tag, kind) for tag in _tags(call) for kind in kinds]
     states = _either(call, "random_states", "random_state") if "random_states" in call.given else [None]
@@ -131,27 +130,11 @@ def _trained(call: Call, plans: list[Plan]) -> dict[str, str]:
     def told(outcome: Outcome) -> None:
         _tell(call, by_name[str(outcome.training)], outcome)
 
-    with _client_of(call) as client:
+    with client_of(call) as client:
         found = train_many(frame, labels, trainings, stars(frame), client, told)
     count = Counter("aside" if one.reason else "there" if one.reused else "new" for one in found)
     call.say(f"{count['new']} models trained, {count['there']} were there, {count['aside']} set aside")
     return {str(one.training): one.reason for one in found if one.reason}
-
-
-@contextmanager
-def _client_of(call: Call) -> Iterator[Client]:
-    """Yield a client of the cluster that is asked for, or of processes on this machine."""
-    if call.options.cluster:
-        from scope_dask.cluster.connect import client_of
-
-        with client_of(call.options.cluster) as client:
-            yield client
-        return
-    from scope_dask.config import RunOptions
-    from scope_dask.diagnostics import cluster_for
-
-    with cluster_for(None, RunOptions(n_workers=call.options.n_workers, dashboard_address="127.0.0.1:0")) as client:
-        yield client
 
 
 def _tell(call: Call, plan: Plan, outcome: Outcome) -> None:

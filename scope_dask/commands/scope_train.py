@@ -12,6 +12,7 @@ from scope_dask.commands._parser import Call, Command, flag, option, values
 from scope_dask.commands._training import (
     OF_NETWORKS,
     OF_TREES,
+    client_of,
     dataset_of,
     dnn_or_xgb,
     model_options,
@@ -32,7 +33,6 @@ SEVERAL = (
     values("--tags", "classes to train side by side, or all; in place of --tag"),
     values("--algorithms", "kinds of models to train of each class; in place of --algorithm", dnn_or_xgb),
     values("--random-states", "a model of each class and kind for each; in place of --random-state", int),
-    option("--n-workers", "worker processes of the local cluster for several models; if not given one per core", int),
 )
 
 ARGUMENTS = (
@@ -77,6 +77,8 @@ ARGUMENTS = (
     flag("--plot-model", "the layers of the network as a figure, or the trees as text"),
     flag("--skip-cv", "no search of the parameters of XGBoost by cross-validation"),
     *SEVERAL,
+    flag("--out-of-core", "XGBoost from Parquet files larger than memory, by all workers of a cluster together"),
+    option("--n-workers", "worker processes on this machine; else one per core, with --out-of-core one", int),
 )
 
 
@@ -140,6 +142,8 @@ def plan_of(call: Call, columns: list[str] | None = None) -> Plan:
     columns = columns_of(dataset) if columns is None else columns
     label = label_column(columns, class_labels(call.config)[given.tag], given.tag)
     options = replace(options, dataset=str(dataset), gpu=given.gpu if given.cluster else gpu_or_cpu(given.gpu))
+    if given.out_of_core:
+        _check_out_of_core(options, dataset)
     if options.pre_trained_model is not None and not Path(options.pre_trained_model).is_file():
         raise SourceError(f"--pre-trained-model is {options.pre_trained_model}, and there is no such file")
     features = _features(options, columns) if options.sees_features else ()
@@ -151,6 +155,17 @@ def plan_of(call: Call, columns: list[str] | None = None) -> Plan:
         given.tag, kind, dataset, label, features, options, models_folder(kind, given.group), record,
         tracking_of(call), sweep,
     )  # fmt: skip
+
+
+def _check_out_of_core(options: ModelOptions, dataset: Path) -> None:
+    from scope_dask.training.options import TrainingOptions
+
+    if not isinstance(options, TrainingOptions):
+        raise OptionError("--out-of-core is of XGBoost: give --algorithm xgb")
+    if options.search is not None:
+        raise OptionError("--out-of-core needs --skip-cv: the search of parameters has the table in memory")
+    if not dataset.is_dir() and dataset.suffix.lower() not in (".parquet", ".pq"):
+        raise OptionError(f"--out-of-core reads Parquet files, found {dataset}")
 
 
 def is_several(call: Call) -> bool:
@@ -225,6 +240,8 @@ def run(call: Call) -> int | None:
 
         return train_several(call)
     plan = plan_of(call)
+    if "n_workers" in call.given and not call.options.out_of_core:
+        warn("--n-workers is of several models or --out-of-core, and not used to train one")
     if call.dry_run:
         _show(call, plan)
         return None
@@ -240,6 +257,8 @@ def _train(call: Call, plan: Plan) -> tuple[TrainedModel, list[dict[str, Any]]]:
     from scope_dask.training.fitting import train
     from scope_dask.training.labelled import class_labels, read_labelled, stars
 
+    if call.options.out_of_core:
+        return _train_out_of_core(call, plan), []
     frame = read_labelled(plan.dataset, plan.features, [plan.label], plan.options.dmdt_imputation is not None)
     fourier = frame.attrs.get("scope", {}).get("fourier", plan.options.fourier)
     options = replace(plan.options, fourier=fourier)
@@ -253,6 +272,16 @@ def _train(call: Call, plan: Plan) -> tuple[TrainedModel, list[dict[str, Any]]]:
     if plan.sweep is None:
         return fit(options), []
     return _swept(call, plan, options, fit)  # type: ignore[arg-type]
+
+
+def _train_out_of_core(call: Call, plan: Plan) -> TrainedModel:
+    from scope_dask.training.options import TrainingOptions
+    from scope_dask.training.out_of_core import train_out_of_core
+
+    assert isinstance(plan.options, TrainingOptions)
+    with client_of(call, n_workers=1) as client:
+        call.say(f"{plan.tag}: xgb on {plan.dataset}, by {len(client.nthreads()) or 'the'} workers")
+        return train_out_of_core(plan.dataset, plan.label, plan.tag, plan.options, client)
 
 
 def _swept(
@@ -342,7 +371,7 @@ COMMAND = Command(
     "Train the classifier of a class, or of several side by side.",
     ARGUMENTS,
     run,
-    on_worker=lambda call: not is_several(call),
+    on_worker=lambda call: not (is_several(call) or call.options.out_of_core),
 )
 main = COMMAND.main
 

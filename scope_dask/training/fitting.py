@@ -23,7 +23,7 @@ from scope_dask.inference.calibration import Calibration
 from scope_dask.inference.manifest import Manifest, manifest_path
 from scope_dask.inference.preparation import Inputs, Preparation, Score, inputs_of, predict
 from scope_dask.training.calibration import calibrated
-from scope_dask.training.dataset import PARTS, TrainingSet, assemble, fit_preparation, folds, split
+from scope_dask.training.dataset import TrainingSet, assemble, fit_preparation, folds, split
 from scope_dask.training.evaluation import CUT, binary_metrics
 from scope_dask.training.options import DNNOptions, ModelOptions, TrainingOptions
 
@@ -278,15 +278,40 @@ def _train_one(data: TrainingSet, tag: str, options: ModelOptions) -> TrainedMod
     rows = data.usable(tag, options)
     sample = _sample(data, tag, rows, options)
     fitted = _fit(sample, options)
-    metrics: dict[str, Any] = {"cut": CUT, **fitted.metrics}
-    counts: dict[str, Any] = {"unused": len(data.targets) - len(rows)}
-    for name in PARTS:
-        own = sample.parts[name]
-        y = sample.targets(name)
-        stars = len(np.unique(data.groups[own].astype(str)))
-        counts[name] = {"rows": len(own), "members": int(y.sum()), "stars": stars}
-        if name != "train":
-            metrics[name] = binary_metrics(y, predict(fitted.score, fitted.preparation, data.inputs.take(own)))
+    metrics = {
+        name: binary_metrics(sample.targets(name), predict(fitted.score, fitted.preparation, data.inputs.take(own)))
+        for name, own in sample.parts.items()
+        if name != "train"
+    }
+    counts = {"unused": len(data.targets) - len(rows), **counted(sample.parts, sample.y, data.groups)}
+    return described(tag, options, fitted, sample, counts, metrics)
+
+
+def counted(parts: Mapping[str, np.ndarray], y: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
+    """Return rows, members and stars of each part."""
+    return {
+        name: {"rows": len(own), "members": int(y[own].sum()), "stars": len(np.unique(groups[own].astype(str)))}
+        for name, own in parts.items()
+    }
+
+
+def described(
+    tag: str, options: ModelOptions, fitted: Fitted, sample: Sample, counts: dict[str, Any], metrics: dict[str, Any]
+) -> TrainedModel:
+    """Return a fitted model with its manifest.
+
+    Parameters
+    ----------
+    tag : str
+    options : ModelOptions
+    fitted : Fitted
+    sample : Sample
+        For reports.
+    counts : dict
+        ``unused`` rows, and those of the parts as `counted` gives them.
+    metrics : dict
+        By part, on its held-out rows.
+    """
     sums = {suffix: hashlib.sha256(content).hexdigest() for suffix, content in fitted.files.items()}
     manifest = Manifest(
         tag=tag,
@@ -298,7 +323,7 @@ def _train_one(data: TrainingSet, tag: str, options: ModelOptions) -> TrainedMod
         dataset=options.dataset,
         parameters={**_parameters(options), **fitted.parameters},
         counts=counts,
-        metrics=metrics,
+        metrics={"cut": CUT, **fitted.metrics, **metrics},
         versions=_versions() | fitted.versions,
         sha256=next(iter(sums.values())),
         created="",

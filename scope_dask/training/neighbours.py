@@ -58,11 +58,7 @@ class Neighbours:
             rows is of no account.
         """
         offset, scale = zip(*(_spread(column[~np.isnan(column)]) for column in values.T), strict=True)
-        there = ~np.isnan(values)
-        order = np.argsort(pd.util.hash_pandas_object(pd.DataFrame(values), index=False).to_numpy(), kind="stable")
-        ranks = np.cumsum(there[order], axis=0)
-        chosen = order[(there[order] & (ranks <= donors)).any(axis=1)]
-        return cls(features, offset, scale, np.ascontiguousarray(values[chosen]), count)
+        return cls(features, offset, scale, chosen_donors(values, donors), count)
 
     def to_mapping(self) -> dict[str, Any]:
         """Return what `from_mapping` takes, fit for JSON."""
@@ -117,6 +113,17 @@ class Neighbours:
             if not len(basis) or usable.sum() >= min(self.count, has[:, column].sum()):
                 return basis, np.flatnonzero(usable)
             basis = np.delete(basis, np.argmin(has[:, basis].sum(axis=0)))
+
+
+def chosen_donors(values: np.ndarray, donors: int = DONORS) -> np.ndarray:
+    """Return the rows that lend their values: of each feature `donors` of those that have it, the first by their hash.
+
+    Those chosen among the rows that were chosen of pieces of a table are those chosen of the whole.
+    """
+    there = ~np.isnan(values)
+    order = np.argsort(pd.util.hash_pandas_object(pd.DataFrame(values), index=False).to_numpy(), kind="stable")
+    ranks = np.cumsum(there[order], axis=0)
+    return np.ascontiguousarray(values[order[(there[order] & (ranks <= donors)).any(axis=1)]])
 
 
 def _spread(known: np.ndarray) -> tuple[float, float]:

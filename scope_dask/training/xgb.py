@@ -50,31 +50,52 @@ def fit(sample: Sample, options: TrainingOptions) -> Fitted:
     ModelError
         If the model to continue with cannot be read, or was made for other features.
     """
-    import xgboost
-
     found: dict[str, Any] = {}
     start = None
     if options.pre_trained_model is not None:
-        start, preparation = _pre_trained(sample, options.pre_trained_model)
+        start, preparation = pre_trained(sample, options.pre_trained_model)
         sample = replace(sample, preparation=preparation)
     elif options.search is not None:
         options, trials = staged_search(sample, options, options.search)
         found = {**{name: getattr(options, name) for name in SEARCHED}, "trials": trials}
     data = (sample.x("train"), sample.targets("train"), sample.x("val"), sample.targets("val"))
     booster = boost(*data, sample.names, options, start)
+    return fitted_trees(bytes(booster.save_raw("json")), booster.save_config().encode(), sample.preparation, **found)
+
+
+def fitted_trees(content: bytes, config: bytes, preparation: Preparation, **parameters: Any) -> Fitted:
+    """Return what is known of trained trees.
+
+    Parameters
+    ----------
+    content, config : bytes
+        The files ``.json`` and ``.params``.
+    preparation : Preparation
+    **parameters
+        For the manifest.
+    """
+    import xgboost
+
+    booster = load_booster(content)
     return Fitted(
-        preparation=sample.preparation,
-        score=booster_score(load_booster(bytes(booster.save_raw("json"))) if options.gpu is not None else booster),
-        files={".json": bytes(booster.save_raw("json")), ".params": booster.save_config().encode()},
+        preparation=preparation,
+        score=booster_score(booster),
+        files={".json": content, ".params": config},
         copies=(),
-        parameters={"rounds": booster.num_boosted_rounds(), **found},
+        parameters={"rounds": booster.num_boosted_rounds(), **parameters},
         metrics={},
         versions={"xgboost": xgboost.__version__},
     )
 
 
-def _pre_trained(sample: Sample, where: str) -> tuple[Any, Preparation]:
-    """Return the booster to continue with and how it is fed."""
+def pre_trained(sample: Sample, where: str) -> tuple[Any, Preparation]:
+    """Return the booster to continue with and how it is fed.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be read, or was made for other features.
+    """
     path = Path(where)
     if not path.is_file():
         raise ModelError(f"{path} does not exist; expected the .json file of a model to continue with")
