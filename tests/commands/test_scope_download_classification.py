@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import time
@@ -101,8 +102,11 @@ def test_sources_of_groups_page_by_page_and_from_a_page_on(place) -> None:
     found = read_table("out/parse_fritzDownload.h5")
     assert found["obj_id"].tolist() == ids + sky_of_others
     assert found["ra"].tolist() == [10.0 + k for k in range(7)]
+    for number in range(500):
+        place.fritz.state.add_source(f"more{number:03d}", 1.0, 1.0, (361,))
     place.run(NAME, "--group-ids", 360, 361, "--start", 2)
-    assert len(read_table("fritzDownload/parse_fritzDownload_continued_page_2.parquet")) == 0
+    found = read_table("fritzDownload/parse_fritzDownload_continued_page_2.parquet")
+    assert found["obj_id"].tolist() == [f"more{number:03d}" for number in range(492, 500)]
 
 
 def test_a_start_within_a_file(place) -> None:
@@ -134,6 +138,24 @@ def test_the_documented_merge(place) -> None:
     assert found[MATCHED].tolist() == [3.0] * 8
     assert found["obj_id"].tolist() == [name for name in ids for _ in range(2)]
     assert found.attrs["scope"]["features_ztf_dataRelease"] == "DR16"
+
+
+def test_the_catalogue_the_size_of_queries_and_the_mapper_are_those_that_are_named(place) -> None:
+    place.kowalski.collections["Other_DR9"] = curves()
+    place.kowalski.collections[FEATURES] = []
+    Path("map.json").write_text(json.dumps({"var": {"fritz_label": "variable", "taxonomy_id": 1017}}))
+    sample(obj_id=sky(place.fritz))
+    words = ["--features-catalog", "Other_DR9", "--features-limit", 3, "--taxonomy-map", "map.json"]
+    said = place.run(NAME, "--file", "sample.csv", "--merge-features", *words)
+    assert "the taxonomy mapper does not have RR Lyrae" in said
+    found = read_table("fritzDownload/merged_classifications_features.parquet")
+    assert found["var"].tolist() == [0.9] * 8
+    assert "variable" not in found
+    assert found.attrs["scope"]["features_ztf_dataRelease"] == "DR9"
+    asked = [q["query"]["filter"]["_id"]["$in"] for q in place.kowalski.queries if q["query_type"] == "find"]
+    assert sorted(map(len, asked)) == [2, 3, 3]
+    place.run(NAME, "--file", "sample.csv", "--merge-features", "False", "--output-dir", "plain", *words)
+    assert [path.name for path in Path("plain").iterdir()] == ["sample_fritzDownload.parquet"]
 
 
 def test_a_file_with_classifications_is_not_asked_for_again(place) -> None:
@@ -172,13 +194,16 @@ def test_the_training_set_is_updated_by_votes(place) -> None:
     assert found.loc[1].tolist() == [3.0, 0.9, 1.0]
     assert found.loc[99].tolist() == [4.0, 0.2, 0.0]
     assert found.loc[1001, ["variable", "RR Lyrae"]].tolist() == [0.9, 0.0]  # −1 votes
+    place.run(NAME, "--group-ids", 360, "--update-training-set", "--min-vote-diff", 3)
+    assert len(read_table("data/updated_AL_training.csv")) == len(training)
     options = ("--update-training-set", "--min-vote-diff", -1, "--updated-training-set-prefix", "all")
     place.run(NAME, "--group-ids", 360, *options)
     found = read_table("data/all_training.csv").set_index("ztf_id")
     assert found.loc[1001, ["variable", "RR Lyrae"]].tolist() == [0.9, 0.25]
 
 
-def test_an_interrupted_download_goes_on(place) -> None:
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_download_goes_on(place, how) -> None:
     ids = sky(place.fritz, 40)
     sample(obj_id=ids)
     place.configure(fritz={**place.fritz_section(), "rate": 60, "burst": 1})
@@ -186,13 +211,14 @@ def test_an_interrupted_download_goes_on(place) -> None:
     while len(place.fritz.requests) < 30:
         assert process.poll() is None
         time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 130
+    process.send_signal(how)
+    assert process.wait(20) == (-how if how == signal.SIGKILL else 130)
+    kept = len(read_table("fritzDownload/sample_fritzDownload.parquet"))
+    assert 0 < kept < 40
     before = len(place.fritz.requests)
     said = place.run(NAME, "--file", "sample.csv")
     assert "sources are there from an interrupted call" in said
-    assert len(place.fritz.requests) < 2 * 40 + 10
-    assert len(place.fritz.requests) > before
+    assert 0 < len(place.fritz.requests) - before <= 2 * (40 - kept)
     found = read_table("fritzDownload/sample_fritzDownload.parquet")
     assert found["obj_id"].tolist() == ids
     assert found["classification"].notna().all()

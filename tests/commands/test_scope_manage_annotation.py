@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from faulty_http import Fault, html
@@ -88,6 +92,41 @@ def test_an_interrupted_call_goes_on(place, sources) -> None:
     assert not [r for r in place.fritz.requests[before:] if sources[0] in r.path]
 
 
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("action", ["post", "update", "delete"])
+def test_an_ended_call_goes_on_and_sends_nothing_twice(place, action, how) -> None:
+    place.configure(fritz={**place.fritz_section(), "rate": 60, "burst": 1})
+    ids = [f"s{number}" for number in range(20)]
+    write_table(pd.DataFrame({"obj_id": ids, "period": 0.5}), "many.csv")
+    for obj_id in ids:
+        place.fritz.state.add_source(obj_id, groups=[360])
+        if action != "post":
+            annotate(place.fritz, obj_id, period=9.0)
+    words = ["--action", action, *ORIGIN, "--source", "many.csv"]
+    words += ["--key", "period"] if action != "delete" else []
+    words += ["--group-ids", "360"] if action == "post" else []
+
+    def writes() -> int:
+        return sum(r.method != "GET" for r in place.fritz.requests)
+
+    process = subprocess.Popen(
+        place.command(NAME, *words), cwd=place.folder, env=place.environment, stdout=subprocess.DEVNULL
+    )
+    while writes() < 8:
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(how)
+    assert process.wait(20) == (-how if how == signal.SIGKILL else 130)
+    result = read_table(f"fritzAnnotations/many_{action}_revisedperiod.csv")
+    assert result["obj_id"].tolist() == ids
+    assert 0 < result["done"].notna().sum() < 20
+    place.configure()
+    assert "s19" in place.run(NAME, *words)
+    assert writes() <= 21  # a change that was under way may come again: it is the same then
+    assert notes(place.fritz) == ({} if action == "delete" else {obj_id: {"period": 0.5} for obj_id in ids})
+    assert read_table(f"fritzAnnotations/many_{action}_revisedperiod.csv")["done"].notna().all()
+
+
 def test_a_write_whose_answer_is_lost_is_not_repeated(place, sources) -> None:
     place.fritz.fail(write_then(Fault("reset")), when=lambda r: r.method == "POST")
     place.run(NAME, *POST, "--source", "sample.csv", "--key", "period")
@@ -106,6 +145,15 @@ def test_a_dry_run_sends_nothing(place, sources) -> None:
     assert "ZTFJ1+2: period = 0.5" in said
     assert place.fritz.requests == []
     assert not Path("fritzAnnotations").exists()
+    wrong = place.run(NAME, *POST, "--source", "a:b", "--key", "k", "--value", "1", "--dry-run", code=2)
+    assert "letters, digits and _-.+: 'a:b'" in wrong
+
+
+def test_groups_are_of_new_annotations_only(place, sources) -> None:
+    annotate(place.fritz, sources[0], period=9.0)
+    words = ["--action", "update", *ORIGIN, "--source", sources[0], "--key", "period", "--value", "1"]
+    assert "--group-ids is not used with --action update" in place.run(NAME, *words, "--group-ids", "361")
+    assert [note["groups"] for note in place.fritz.state.annotations.values()] == [[360]]
 
 
 @pytest.mark.parametrize(
@@ -119,9 +167,17 @@ def test_a_dry_run_sends_nothing(place, sources) -> None:
         (["--key", "k", "--value", "1", "--source", "a:b"], "'a:b'"),
         (["--source", "bad.csv", "--key", "absent"], "has no column absent"),
         (["--source", "bad.csv", "--key", "period"], "twice: a; sources without period: b"),
+        (
+            ["--source", "worse.csv", "--key", "n", "--origin", ".x", "--group-ids", "360", "5"],
+            "letters, digits and _-.+",
+        ),
+        (["--source", "worse.csv", "--key", "n", "--origin", ".x"], "rows without obj_id: 1"),
+        (["--source", "worse.csv", "--key", "n", "--origin", ".x"], "underscore: .x; sources whose n is infinite: a:b"),
+        (["--source", "worse.csv", "--key", "n", "--group-ids", "360", "5"], "a:b; groups that do not exist"),
     ],
 )
 def test_what_is_wrong_is_said_before_the_first_write(place, sources, words, said) -> None:
     write_table(pd.DataFrame({"obj_id": ["a", "a", "b"], "period": [1.0, 2.0, None]}), "bad.csv")
+    write_table(pd.DataFrame({"obj_id": ["a:b", None], "n": [np.inf, 1.0]}), "worse.csv")
     assert said in place.run(NAME, *POST, "--source", "ZTFJ1+2", *words, code=2)
     assert {r.method for r in place.fritz.requests} <= {"GET"}

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from faulty_http import Fault, html
+from fritz_observations import User
 from fritz_server import write_then
 from kowalski_documents import source_documents
 from kowalski_sky import FEATURES, SOURCES
+from secrets_search import files_with
 
 from scope_dask import ragged
 from scope_dask.formats import read_table, write_table
@@ -61,6 +66,35 @@ def test_the_documented_line(place, sky) -> None:
     assert {r.method for r in place.fritz.requests[before:]} <= {"GET", "PUT"}
     assert len(state.sources) == 4
     assert len(state.photometry) == 25
+
+
+def test_the_token_of_the_command_line_is_the_one_that_is_used(place, sky) -> None:
+    place.fritz.state.users["sample_token"] = User(12, "sample", {1, 360})
+    place.run(NAME, *LINE, "-token", "sample_token")
+    assert {note["author_id"] for note in place.fritz.state.annotations.values()} == {12}
+    assert files_with(place.folder, ["sample_token"]) == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_an_ended_call_goes_on_and_sends_nothing_twice(place, sky, how) -> None:
+    place.configure(fritz={**place.fritz_section(), "rate": 20, "burst": 1})
+
+    def written() -> list[str]:
+        return [r.path for r in place.fritz.requests if r.method == "POST"]
+
+    process = subprocess.Popen(place.command(NAME, *LINE), cwd=place.folder, env=place.environment)
+    while len(written()) < 3:
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(how)
+    assert process.wait(20) == (-how if how == signal.SIGKILL else 130)
+    assert read_table("fritzUpload/disagreements_360.parquet")["obj_id"].notna().sum() >= 1
+    place.configure()
+    place.run(NAME, *LINE)
+    assert len(place.fritz.state.sources) == len(place.fritz.state.annotations) == 4
+    assert len(place.fritz.state.photometry) == 25
+    assert len(written()) <= 9  # the request that was under way may come again: Fritz knows it
+    assert read_table("fritzUpload/disagreements_360.parquet")["obj_id"].notna().all()
 
 
 def test_failures_leave_nothing_twice(place, sky) -> None:
