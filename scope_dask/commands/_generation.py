@@ -79,10 +79,18 @@ def job_of(call: Call, what: Quadrant | SpecificIds | None = None, folder: Featu
 
 
 def folder_of(call: Call, suffix: str = "") -> FeatureFolder:
-    """Return the folder of the features, `suffix` added to its name and to those of the files."""
+    """Return the folder of the features, `suffix` added to its name and to those of the files.
+
+    Raises
+    ------
+    OptionError
+        If the names of the files would begin with a folder.
+    """
     from scope_dask.generation import FeatureFolder
     from scope_dask.user_config.features import feature_generation
 
+    if Path(call.options.filename).name != call.options.filename:
+        raise OptionError(f"--filename is {call.options.filename!r}, expected a name without slashes; see --dirname")
     root = Path(os.path.expanduser(feature_generation(call.config).path_to_features or "."))
     return FeatureFolder(root / f"{call.options.dirname}{suffix}", f"{call.options.filename}{suffix}")
 
@@ -118,9 +126,9 @@ def origin_of(call: Call) -> Origin:
     from scope_dask.sources.kowalski import Kowalski, KowalskiOptions
 
     options = call.options
-    for name in ("query_size_limit", "Ncore"):
-        if getattr(options, name) < 1:
-            raise OptionError(f"--{name.replace('_', '-')} is {getattr(options, name)}, expected 1 or more")
+    for name in ("query_size_limit", "Ncore", "n_workers"):
+        if (number := getattr(options, name)) is not None and number < 1:
+            raise OptionError(f"--{name.replace('_', '-')} is {number}, expected 1 or more")
     if options.source_archive:
         return ArchiveOrigin(os.path.expanduser(options.source_archive))
     # The documents of a query are in memory together: more than the library's own number are never asked for.

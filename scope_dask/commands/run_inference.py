@@ -108,9 +108,7 @@ def job_of(call: Call, models: Models | None = None) -> Job:
     from scope_dask.predictions.run import Job
 
     options = call.options
-    for name in ("batch_size", "n_workers"):
-        if (number := getattr(options, name)) is not None and number < 1:
-            raise OptionError(f"--{name.replace('_', '-')} is {number}, expected 1 or more")
+    check_numbers(call)
     quadrant = {} if options.whole_field else {"ccd": options.ccd, "quad": options.quad}
     target = Target(options.field, **({} if "specific_ids" in options.field else quadrant))
     files = FeatureFiles.find(target.features(feature_folder(call), options.feature_file_prefix))
@@ -126,6 +124,18 @@ def job_of(call: Call, models: Models | None = None) -> Job:
         options.write_csv,
         not options.no_write_metadata,
     )
+
+
+def check_numbers(call: Call) -> None:
+    """Check the options that are numbers.
+
+    Raises
+    ------
+    OptionError
+    """
+    for name in ("batch_size", "n_workers"):
+        if (number := getattr(call.options, name)) is not None and number < 1:
+            raise OptionError(f"--{name.replace('_', '-')} is {number}, expected 1 or more")
 
 
 def suffix_of(call: Call) -> str | None:

@@ -75,6 +75,7 @@ def run_scope_local(call: Call) -> str:
 
     paths = call.options.paths_models or groups_of(call)
     check_device(call)
+    run_inference.check_numbers(call)
     suffix_of(call.options.save_sources_filepath)
     wanted = read_list(find_file(call.options.path_dataset))
     current_dt = f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}"

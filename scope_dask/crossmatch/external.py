@@ -89,7 +89,7 @@ def exact_ids(values: pd.Series, name: str) -> pd.Series:
         If they are floats or other text.
     """
     try:
-        if pd.api.types.is_float_dtype(values.dtype):
+        if pd.api.types.is_float_dtype(values.dtype) and values.notna().any():
             raise ValueError("beyond 2**53 a float is not exact")
         arrow = pa.array(values.astype(object).where(values.notna(), None), from_pandas=True)
         whole = arrow.cast(pa.int64())

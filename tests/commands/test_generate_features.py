@@ -71,6 +71,7 @@ def test_a_dry_run_asks_nothing_and_writes_nothing(sky_server, sky_paths, tmp_pa
         ),
         (["--ccd", "17"], 2, "--ccd is 17, expected 1 to 16"),
         (["--limit", "0"], 2, "--query-size-limit is 0, expected 1 or more"),
+        (["--n-workers", "0"], 2, "--n-workers is 0, expected 1 or more"),
         (["--doSpecificIDs"], 2, "--doSpecificIDs needs a file with ztf_id: give --fg-dataset"),
         (["--doSpecificIDs", "--doQuadrantFile"], 2, "one of them decides"),
         (["--doQuadrantFile"], 2, "the quadrant file generated_features/slurm/slurm.dat cannot be read"),
@@ -146,6 +147,10 @@ def test_specific_ids_of_the_command_line_the_configuration_or_those_kept_before
     assert set(table["quad"]) == {3, 4}
     places = sky.light_curves().set_index("_id").loc[table["_id"], ["field", "ccd", "quad"]]
     assert np.array_equal(table[["field", "ccd", "quad"]], places)
+    Path("none.csv").write_text("ztf_id\n")
+    assert main([*words, "--fg-dataset", "none.csv"]) == 0
+    assert len(read_table(made)) == 0
+    assert main([*words, "--fg-dataset", "ids.h5"]) == 0
     kept = made.with_name("specific_ids_dropCloseSources.json").rename("kept.json")
     sky.configure(sky_server, feature_generation={"ids_skipGaia": str(kept)})
     assert main([*words, "--skipCloseSources"]) == 0

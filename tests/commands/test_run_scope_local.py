@@ -146,6 +146,8 @@ def test_nothing_found_is_a_warning_and_empty_files(sky_server, models, cluster,
         (["--path-dataset", "ids.csv", "--algorithms", "xgb", "DNN", "--group-names", "a"], "has 2 names and --group"),
         (["--path-dataset", "ids.csv", "--algorithms", "svm", "--group-names", "a"], "'svm', expected xgb or dnn"),
         (["--path-dataset", "ids.csv", "--save-sources-filepath", "out.txt"], "out.txt is of no known format"),
+        (["--path-dataset", "ids.csv", "--batch-size", "0"], "--batch-size is 0, expected 1 or more"),
+        (["--path-dataset", "ids.csv", "--filename", "a/b"], "--filename is 'a/b', expected a name without slashes"),
         (["--path-dataset", "bad.csv"], "bad.csv has neither ids (ztf_id, ztfid, ZTFID, _id) nor positions"),
     ],
 )
