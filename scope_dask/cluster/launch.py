@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -9,13 +10,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from scope_dask.cluster.folder import FOLDER_VARIABLE, ClusterFolder, State, Wanted, clusters_folder
 from scope_dask.cluster.jobs import job_name
 from scope_dask.cluster.profile import ClusterProfile
-from scope_dask.cluster.queue import cancel, first_line, queued
+from scope_dask.cluster.queue import cancel, queued
 from scope_dask.errors import RunError, UsageError
+from scope_dask.formats.atomic import locked
 
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
@@ -35,16 +37,43 @@ def launch(profile: ClusterProfile, name: str, wanted: Wanted | None = None) -> 
     Raises
     ------
     UsageError
-        If a cluster of that name runs already.
+        If a cluster of that name runs already, or is being launched.
     RunError
         If the scheduler does not start.
     """
     folder = ClusterFolder(name)
+    with _alone(folder):
+        _start(folder, profile, wanted or Wanted(profile.jobs, profile.jobs))
+    return folder
+
+
+@contextlib.contextmanager
+def _alone(folder: ClusterFolder) -> Iterator[None]:
+    """Keep others from launching a cluster of that name for the time of the block."""
+    folder.path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder.path.with_name(f".{folder.name}.lock"), wait=False))
+        except BlockingIOError:
+            raise UsageError(
+                f"a cluster {folder.name!r} is being launched by another process: wait for it, or launch under another "
+                "--name"
+            ) from None
+        except OSError as error:
+            raise RunError(
+                f"{folder.path.parent} cannot be used ({error.strerror}): set {FOLDER_VARIABLE} to another folder"
+            ) from None
+        yield
+
+
+def _start(folder: ClusterFolder, profile: ClusterProfile, wanted: Wanted) -> None:
+    """Start the keeper of a cluster, and wait until its scheduler runs."""
+    name = folder.name
     if folder.alive:
         raise UsageError(f"a cluster {name!r} is running already: stop it, scale it, or launch under another --name")
     if folder.state is not None:  # its keeper was killed: nothing of it shall stay
         _clear(folder)
-    folder.make(profile, wanted or Wanted(profile.jobs, profile.jobs))
+    folder.make(profile, wanted)
     with folder.keeper_log.open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "scope_dask.cluster.keeper", name],
@@ -61,7 +90,6 @@ def launch(profile: ClusterProfile, name: str, wanted: Wanted | None = None) -> 
         folder.forget()
         lines = folder.keeper_log.read_text(errors="replace").strip().splitlines()
         raise RunError(f"the scheduler of {name!r} did not start: {lines[-1] if lines else 'it said nothing'}")
-    return folder
 
 
 def stop(name: str) -> list[str]:
@@ -110,9 +138,3 @@ def _until(condition: Callable[[], bool], seconds: float) -> bool:
             return False
         time.sleep(0.1)
     return True
-
-
-def last_line(folder: ClusterFolder) -> str:
-    """Return the last line of the keeper's log."""
-    lines = folder.keeper_log.read_text(errors="replace").strip().splitlines()
-    return first_line(lines[-1]) if lines else ""

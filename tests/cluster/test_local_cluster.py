@@ -16,6 +16,7 @@ from slurm_cluster import until
 
 from scope_dask.cluster.connect import client_of
 from scope_dask.cluster.folder import ClusterFolder
+from scope_dask.formats.atomic import locked
 
 TESTS = Path(__file__).parents[1]
 EXIT_USAGE = 2
@@ -42,6 +43,8 @@ def scope(*arguments: str, code: int = 0) -> str:
 def launched(clusters):
     said = scope("launch", "local", "--name", "here", "--jobs", "1")
     assert said.startswith("here: 1 jobs wanted, ")
+    state = ClusterFolder("here").state
+    assert f"watch it on {state.host} at {state.dashboard.replace('/status', '/scope')}, from elsewhere: dask " in said
     yield ClusterFolder("here")
     if ClusterFolder("here").alive:
         scope("stop", "here")
@@ -61,16 +64,23 @@ def test_it_is_found_by_name_and_computes(launched) -> None:
 def test_the_dashboard_listens_on_this_machine_only(launched) -> None:
     said = scope("dashboard", "here")
     (address,) = re.findall(r"http://127.0.0.1:(?!8787)\d+/status", said)
+    assert f"on {launched.state.host}: {launched.state.page} (runs), {address} (Dask)" in said
     assert re.search(rf"ssh -N -L 8787:127.0.0.1:{address.split(':')[2].split('/')[0]} \S+@{launched.state.host}", said)
-    with urllib.request.urlopen(address, timeout=10) as page:
-        assert page.status == 200
+    for page in (address, launched.state.page):
+        with urllib.request.urlopen(page, timeout=30) as answer:
+            assert answer.status == 200
     listening = [c.laddr.ip for c in psutil.Process(launched.state.pid).net_connections() if c.status == "LISTEN"]
     assert set(listening) == {"127.0.0.1"}
 
 
 def test_a_run_with_its_name(launched, tmp_path) -> None:
+    assert "run out-" not in scope("status", "here")
     said = scope("run", "smoke.yaml", "--out", str(tmp_path / "out"), "--cluster", "here")
     assert "4 of 4 partitions computed" in said
+    status = scope("status", "here")
+    assert re.search(r"run out-\w+: finished, since .*; 4 of 4 partitions, [\d.]+ light curves/s", status)
+    _, counts = (line.split() for line in said.splitlines() if line.startswith("features "))  # of plan and summary
+    assert any(line.split() == counts for line in status.splitlines()), "the figures of the run"
 
 
 def test_a_worker_that_dies_is_replaced(launched) -> None:
@@ -94,6 +104,29 @@ def test_wrong_use_is_said_in_one_sentence(launched, tmp_path) -> None:
     ):
         (line,) = [line for line in scope(*arguments, code=EXIT_USAGE).splitlines() if line.startswith("Error")]
         assert line.startswith(sentence)
+
+
+def test_of_two_launches_at_once_one_wins() -> None:
+    command = [sys.executable, "-m", "dask", "scope", "launch", "local", "--name", "twice", "--jobs", "0"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    try:
+        (won, _, _), (lost, said, wrong) = sorted(
+            (one.returncode, *told) for one in both for told in [one.communicate()]
+        )
+        assert (won, lost, said) == (0, EXIT_USAGE, "")
+        assert re.fullmatch(
+            r"Error: a cluster 'twice' is (being launched by another process|running already): .*\n", wrong
+        )
+        assert ClusterFolder("twice").alive
+    finally:
+        scope("stop", "twice")
+
+
+def test_a_launch_while_another_is_under_way_says_so(clusters) -> None:
+    with locked(clusters / ".held.lock"):
+        said = scope("launch", "local", "--name", "held", code=EXIT_USAGE)
+    assert said.startswith("Error: a cluster 'held' is being launched by another process: wait for it, or launch under")
+    assert not (clusters / "held").exists()
 
 
 def test_it_stops_and_leaves_logs_only(launched) -> None:
