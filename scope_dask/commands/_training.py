@@ -26,7 +26,7 @@ _NAMES = {"scale_features": "scaling"}
 _PLAIN = (
     "threshold", "weight_per_class", "scale_features", "test_size", "val_size", "random_state", "batch_size",
     "shuffle_buffer_size", "epochs", "lr", "beta_1", "beta_2", "epsilon", "decay", "momentum", "monitor", "patience",
-    "run_eagerly", "pre_trained_model", "float_convert_types", "callbacks",
+    "run_eagerly", "pre_trained_model", "float_convert_types", "callbacks", "calibration",
 )  # fmt: skip
 OF_NETWORKS = (
     "batch_size", "shuffle_buffer_size", "epochs", "lr", "beta_1", "beta_2", "epsilon", "decay", "momentum", "monitor",

@@ -48,6 +48,7 @@ ARGUMENTS = (
     option("--balance", f"most others for each member (or the reverse); below 0: that {_OWN}", float, -1.0),
     flag("--weight-per-class", f"weight members and others to count the same; else as {_OWN}"),
     option("--scale-features", "min_max, median_std or none; networks: min_max"),
+    option("--calibration", "sigmoid or isotonic: make probabilities of the scores; none (the default): leave them"),
     option("--test-size", "fraction of the stars for the test (0.1)", float),
     option("--val-size", "fraction of the rest for validation (0.1)", float),
     option("--random-state", "of the split and everything random (42)", int),

@@ -183,17 +183,21 @@ def test_training_options_have_their_effect_on_the_model(place) -> None:
         "--random-state 4",
         "--scale-features min_max --feature-stats stats.json",
         "--balance 1",
+        "--calibration sigmoid",
     ):
         stats = {name: {"min": -9.0, "max": 11.0} for name in options("", "xgb").features}
         (place / "stats.json").write_text(json.dumps(stats))
         run(f"--algorithm xgb --skip-cv --save --verbose 0 {line}")
-    threshold, size, state, scaled, balanced = manifests()
+    threshold, size, state, scaled, balanced, calibrated = manifests()
     assert threshold.threshold == 0.2
     assert size.counts["test"]["stars"] == pytest.approx(18, abs=1)
     assert state.parameters["random_state"] == 4
     assert set(scaled.preparation.scale) == {20.0}
     assert set(scaled.preparation.offset) == {-9.0}
     assert balanced.counts["train"]["rows"] == 2 * balanced.counts["train"]["members"]
+    assert balanced.calibration is None
+    assert calibrated.calibration is not None
+    assert calibrated.calibration.method == "sigmoid"
 
 
 def test_trees_go_on_from_a_model(place) -> None:
@@ -226,6 +230,7 @@ def test_options_of_the_other_kind_are_named_and_not_used(place, capsys) -> None
         ("--group a/b", "the group is 'a/b'"),
         ("--bach-size 3", "there is no option --bach-size (did you mean --batch-size"),
         ("--lr 0", "lr is 0.0; expected above 0"),
+        ("--calibration platt", "calibration is 'platt'; expected one of none, sigmoid, isotonic"),
     ],
 )
 def test_wrong_usage_is_one_sentence(place, capsys, line, message) -> None:
