@@ -155,6 +155,21 @@ def test_fields_with_what_is_known_of_them_beforehand(client: Client, tmp_path: 
     assert 'aria-label="field 487: 9 of 9 partitions"' in get(client)
 
 
+def test_the_dashboard_of_dask_has_the_names_of_stages(client: Client, tmp_path: Path) -> None:
+    options = sd.SimulationOptions(n_light_curves=4, light_curves_per_partition=2)
+    sd.write(sd.lightcurves(sd.simulate_sources(options)), tmp_path / "out")
+    task = "simulate+lightcurves+write"
+
+    def metered() -> bool:
+        """Tell whether the heartbeats of the workers have brought the share of the stage in its task."""
+        return ("execute", task, "lightcurves", "seconds") in client.run_on_scheduler(
+            lambda dask_scheduler: set(dask_scheduler.cumulative_worker_metrics)
+        )
+
+    until(metered)
+    assert task in client.run_on_scheduler(lambda dask_scheduler: set(dask_scheduler.task_prefixes))
+
+
 def test_a_run_that_ends_early_says_why(client: Client, tmp_path: Path) -> None:
     def watch(record: Any) -> None:
         raise RuntimeError("<enough>\nof it")
