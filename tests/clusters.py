@@ -21,6 +21,8 @@ from distributed import Client, LocalCluster
 
 from scope_dask.diagnostics import LOCAL_CONFIG
 
+WAIT_SECONDS = 30.0
+
 
 @contextlib.contextmanager
 def two_workers() -> Iterator[Client]:
@@ -36,10 +38,13 @@ def two_workers() -> Iterator[Client]:
 
 
 def partition(number: int, log: str = "", troubles: str = "", seconds: float = 0.0) -> pd.DataFrame:
-    """Return two rows; note the call in the folder `log`; fail, die or grow if a file in `troubles` says so."""
+    """Return two rows; note the call in the folder `log`; wait, fail, die or grow if a file in `troubles` says so."""
     if log:
         (Path(log) / f"{number}.{uuid.uuid4().hex}").touch()
     time.sleep(seconds)
+    end = time.monotonic() + WAIT_SECONDS
+    while troubles and (Path(troubles) / f"wait-{number}").exists() and time.monotonic() < end:
+        time.sleep(0.01)
     if troubles and (Path(troubles) / f"fail-{number}").exists():
         raise ValueError(f"partition {number} is bad\nsecond line")
     if troubles and (Path(troubles) / f"die-{number}").exists():

@@ -319,6 +319,21 @@ def test_a_partition_that_kills_its_worker_is_set_aside_alone(client: Client, ou
     assert not np.isin(5, records(out))
 
 
+@pytest.mark.parametrize("long", [0, 7])  # one of them is the first that is computed
+def test_no_partition_waits_behind_one_that_takes_long(client: Client, out: Path, tmp_path: Path, long: int) -> None:
+    late = tmp_path / f"wait-{long}"
+    late.touch()
+    order: list[int] = []
+
+    def watch(record: dict[str, Any]) -> None:
+        order.append(record["partition"])
+        if len(order) == 7:
+            late.unlink()
+
+    run(table(8, troubles=tmp_path), out, client, WriteOptions(watch=watch))
+    assert order[-1] == long
+
+
 def test_what_watches_the_records_can_end_the_run(tmp_path) -> None:
     """What is done is kept, and the rest is not computed."""
     log = tmp_path / "log"
