@@ -26,13 +26,30 @@ Paths = str | tuple[str, ...]
 Cone = tuple[float, float, float] | None
 
 
-def _one_list(ids: Any, source_list: str | None) -> None:
-    if ids is not None and source_list is not None:
-        raise OptionError("ids and source_list are both given: name the light curves in one place")
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Chosen:
+    """Which light curves: those of ids, of a cone (ra and dec in deg, radius in arcsec), or of a file that lists them."""
+
+    ids: tuple[int, ...] | None = None
+    cone: Cone = None
+    source_list: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.ids is not None and self.source_list is not None:
+            raise OptionError("ids and source_list are both given: name the light curves in one place")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _ChosenQuadrants(_Chosen):
+    """Of some fields, CCDs and quadrants as well."""
+
+    field: Numbers = None
+    ccd: Numbers = None
+    quad: Numbers = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class ArchiveOptions:
+class ArchiveOptions(_ChosenQuadrants):
     """Light curves from Parquet files (the arguments of `read_archive`).
 
     `source_list` is a file of ids or positions (`sources.lists.read_list`), `radius_arcsec` the radius around its
@@ -40,41 +57,23 @@ class ArchiveOptions:
     """
 
     path: Paths
-    field: Numbers = None
-    ccd: Numbers = None
-    quad: Numbers = None
-    ids: tuple[int, ...] | None = None
-    cone: Cone = None
-    source_list: str | None = None
     radius_arcsec: float = RADIUS_ARCSEC
     partition_bytes: str | int = PARTITION_BYTES
 
-    def __post_init__(self) -> None:
-        _one_list(self.ids, self.source_list)
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class HatsOptions:
+class HatsOptions(_ChosenQuadrants):
     """Light curves of a HATS catalogue or collection (the arguments of `read_hats`); lists as for `ArchiveOptions`."""
 
     path: str
     columns: dict[str, str | int | None] | None = None
     time_offset: float = HJD_OF_HMJD_ZERO
-    field: Numbers = None
-    ccd: Numbers = None
-    quad: Numbers = None
-    ids: tuple[int, ...] | None = None
-    cone: Cone = None
-    source_list: str | None = None
     radius_arcsec: float = RADIUS_ARCSEC
     partition_bytes: str | int = PARTITION_BYTES
 
-    def __post_init__(self) -> None:
-        _one_list(self.ids, self.source_list)
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class RubinOptions:
+class RubinOptions(_Chosen):
     """Rubin's forced photometry (the arguments of `read_rubin`); lists as for `ArchiveOptions`."""
 
     path: str | None = None
@@ -83,41 +82,26 @@ class RubinOptions:
     visits: Paths | None = None
     tract: Numbers = None
     bands: tuple[str, ...] = tuple(BANDS)
-    ids: tuple[int, ...] | None = None
-    cone: Cone = None
-    source_list: str | None = None
     radius_arcsec: float = RADIUS_ARCSEC
     min_snr: float = MIN_SNR
     low: Low = LOW
     flags: tuple[str, ...] | None = None
     partition_bytes: str | int = RUBIN_PARTITION_BYTES
 
-    def __post_init__(self) -> None:
-        _one_list(self.ids, self.source_list)
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class KowalskiSourceOptions:
+class KowalskiSourceOptions(_ChosenQuadrants):
     """Light curves of Kowalski (the arguments of `read_kowalski`); `source_list` is a file with ids.
 
     Addresses and credentials come from the environment and the user's ``config.yaml``.
     """
 
-    field: Numbers = None
-    ccd: Numbers = None
-    quad: Numbers = None
-    ids: tuple[int, ...] | None = None
-    cone: Cone = None
-    source_list: str | None = None
     min_epochs: int = 0
     max_timestamp_hjd: float | None = None
     program_ids: tuple[int, ...] = PROGRAM_IDS
     limit: int | None = None
     catalog: str | None = None
     partition_rows: int = PARTITION_ROWS
-
-    def __post_init__(self) -> None:
-        _one_list(self.ids, self.source_list)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
