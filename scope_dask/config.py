@@ -28,7 +28,7 @@ Cone = tuple[float, float, float] | None
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _Chosen:
-    """Which light curves: those of ids, of a cone (ra and dec in deg, radius in arcsec), or of a file that lists them."""
+    """Which light curves: those of ids, of a cone (ra, dec in deg, radius in arcsec), or of a file that lists them."""
 
     ids: tuple[int, ...] | None = None
     cone: Cone = None
