@@ -10,6 +10,7 @@ import click
 
 from scope_dask._version import __version__
 from scope_dask.commands._endings import EXIT_FAILED, one_sentence, show_log
+from scope_dask.commands.catalog import catalog
 from scope_dask.commands.cluster import COMMANDS
 
 
@@ -88,5 +89,5 @@ def versions() -> None:
     show_versions()
 
 
-for _command in COMMANDS:
+for _command in (*COMMANDS, catalog):
     scope.add_command(_command)

@@ -104,10 +104,10 @@ def write_catalog(
         raise OptionError(f"statistic is {statistic!r}{nearest(statistic, STATISTICS)}; one of {', '.join(STATISTICS)}")
     if not 0 < radius_arcsec <= MARGIN_ARCSEC / 2:
         raise OptionError(f"radius_arcsec is {radius_arcsec}; expected above 0, {MARGIN_ARCSEC / 2:g} at most")
-    inputs = [Path(file) for file in files]
+    inputs = [Path(file).resolve() for file in files]  # workers may be in another folder
     schema = _schema_of(inputs)
     tiling = Tiling(has_hats() if hats is None else hats)
-    work = parts_folder(target)
+    work = parts_folder(target.resolve())
     _prepare(work, str(tokenize(__version__, [_stamp(f) for f in inputs], statistic, radius_arcsec, tiling)))
     left_out = dask.compute(*(dask.delayed(_cut)(file, work / "cut", schema, tiling) for file in inputs))
     tiles = sorted({int(folder.name) for folder in (work / "cut").glob("*/*") if folder.name.isdecimal()})
