@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import platform
 import sys
 import warnings
@@ -78,11 +79,19 @@ def local_cluster(options: RunOptions, periods: PeriodOptions | None = None) -> 
 
 
 def _memory(limit: str, workers: int) -> int | str:
-    if limit != "auto":
-        return limit
-    import psutil
+    return int(usable_memory() * 0.9 / workers) if limit == "auto" else limit
 
-    return int(psutil.virtual_memory().total * 0.9 / workers)
+
+def usable_memory() -> int:
+    """Return the bytes that this process and its own may use: the machine's, or those of its cgroup or SLURM job."""
+    from distributed.system import MEMORY_LIMIT
+
+    def number(name: str) -> int:
+        text = os.environ.get(f"SLURM_{name}", "")
+        return int(text) if text.isdecimal() else 0
+
+    mebibytes = number("MEM_PER_NODE") or number("MEM_PER_CPU") * number("CPUS_ON_NODE")
+    return min(MEMORY_LIMIT, mebibytes * 2**20) if mebibytes else int(MEMORY_LIMIT)
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from scope_dask.errors import RunError, SourceError, UsageError
 from scope_dask.formats.atomic import locked
 from scope_dask.journal import Journal
 
-MOST_REFUSALS = 5  # in a row while none of the jobs is in the queue: then nothing will change by waiting
+MOST_REFUSALS = 5  # in a row while none of the jobs is in the queue: then waiting changes nothing
 
 
 @dataclass(frozen=True)
@@ -260,8 +260,13 @@ class Submission:
         found.open.sort(key=lambda task: len(self._submitted.get(task.name, ())))
         return found
 
-    def run(self) -> Standing:
+    def run(self, *, afresh: bool = False) -> Standing:
         """Submit jobs until all tasks are done or have failed; return where they are then.
+
+        Parameters
+        ----------
+        afresh : bool
+            Forget what was submitted before, and so which tasks failed; jobs in the queue are seen there.
 
         Raises
         ------
@@ -271,6 +276,8 @@ class Submission:
             If SLURM refuses all jobs, or none of the first ones does its task.
         """
         with self._alone():
+            if afresh:
+                forget_submitted(self.script.path)
             try:
                 return self._run()
             except KeyboardInterrupt:
@@ -389,7 +396,7 @@ def records_path(script: Path) -> Path:
 
 
 def forget_submitted(script: Path) -> None:
-    """Forget which jobs were submitted, and so which of them failed; those in the queue are seen there."""
+    """Forget which jobs of a script were submitted."""
     records_path(script).unlink(missing_ok=True)
 
 

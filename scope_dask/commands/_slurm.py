@@ -206,7 +206,7 @@ def submission_job(
         submission_profile(call) if like is None else like,
         [f"{{python}} -m scope_dask.commands.{module} {shlex.join(words)}"],
         folder,
-        name=f"{call.options.job_name}_submission",
+        name=f"submit_{call.options.job_name}",
         nodes=getattr(call.options, "submit_nodes", 1),
     )
 
@@ -271,13 +271,11 @@ def submit(
 
     With `look`, and for a dry run, tell what is done and what would be submitted.
     """
-    from scope_dask.cluster.submission import Submission, forget_submitted
+    from scope_dask.cluster.submission import Submission
 
     if not tasks:
         call.say("nothing is left to do")
         return 0
-    if call.options.reset_running and not (look or call.dry_run):
-        forget_submitted(script.path)
     submission = Submission(script, tasks, jobs, options, call.say)
     if look or call.dry_run:
         now = submission.standing()
@@ -285,7 +283,7 @@ def submit(
         for task in now.open[: options.room(now)]:
             call.say(f"would submit {task.title}: {script.path}")
         return 0
-    end = submission.run()
+    end = submission.run(afresh=call.options.reset_running)
     for task in end.failed:
         call.say(submission.failure(task), level=0)
     if end.failed:

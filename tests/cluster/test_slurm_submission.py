@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -18,14 +19,17 @@ from training_tables import labelled_table
 
 from scope_dask.cluster import submission as module
 from scope_dask.cluster.batch import BatchJob, WrittenScript, write_scripts
+from scope_dask.cluster.joblogs import find_logs
 from scope_dask.cluster.profile import ClusterProfile
 from scope_dask.cluster.submission import LoopOptions, SlurmJobs, Submission, Task
+from scope_dask.commands.analyze_logs import summary
 from scope_dask.errors import RunError
 from scope_dask.formats import write_table
 
 pytestmark = pytest.mark.usefixtures("slurm_machine")
 
 SITE = ["--cluster-name", "one-machine-slurm", "--memory-GB", "2", "--time", "0:10:00", "--submit-memory-GB", "1"]
+LOOP = ["--wait-time-minutes", "0.01", "--submit-interval-seconds", "0"]
 QUICK = LoopOptions(max_instances=2, wait_seconds=0.3, interval_seconds=0.0, attempts=2)
 
 
@@ -74,21 +78,18 @@ def test_features_of_all_quadrants_by_the_scripts(tmp_path) -> None:
     first, second = (folder / "field_301" / f"gen_features_field_301_ccd_2_quad_{quad}.parquet" for quad in (3, 4))
     first.parent.mkdir()
     first.touch()  # it is there already
-    slurm_with_patience("sbatch", "--wait", str(folder / "slurm" / "slurm_submission.sub"))
+    slurm("sbatch", str(folder / "slurm" / "slurm_submission.sub"))
+    assert "\n2 of 2 done\n" in ended(folder / "logs", "submit_ztf_fg")
     assert pq.read_metadata(second).num_rows > 5
     assert records(folder) == ["1"]
-    (log,) = (folder / "logs").glob("ztf_fg_submission_*.out")
-    assert "\n2 of 2 done\n" in log.read_text()
-    by_hand = ["sbatch", "--parsable", "--wait", "--export=QID=0", str(folder / "slurm" / "slurm.sub"), "--dry-run"]
-    (log,) = (folder / "logs").glob(f"ztf_fg_{slurm_with_patience(*by_hand)}_*.out")
-    assert f"would write {first.relative_to(tmp_path)}" in log.read_text()
-    shown = command(tmp_path, "analyze_logs", "--start-date", "2020-01-01")
-    assert "3 logs of 3 tasks: 3 done, 0 not" in shown
-    assert "failed" not in shown
+    job = slurm("sbatch", "--parsable", "--export=QID=0", str(folder / "slurm" / "slurm.sub"), "--dry-run")
+    assert f"would write {first.relative_to(tmp_path)}" in ended(folder / "logs", f"ztf_fg_{job}")
+    assert summary(list(find_logs(folder / "logs", "ztf_fg")))[0] == "2 logs of 2 tasks: 2 done, 0 not"
 
 
-def slurm_with_patience(*words: str) -> str:
-    return subprocess.run(words, check=True, text=True, capture_output=True, timeout=240).stdout.strip()
+def ended(logs: Path, name: str) -> str:
+    """Wait for the end of a job, and return its log."""
+    return until(lambda: next((t for p in logs.glob(f"{name}_*.out") if "job ended" in (t := p.read_text())), ""), 240)
 
 
 def test_never_more_jobs_than_the_limit_and_a_failing_one_is_listed(tmp_path) -> None:
@@ -118,29 +119,26 @@ def test_a_cancelled_job_is_submitted_again(tmp_path) -> None:
     assert records(tmp_path) == ["a", "a"]
 
 
-PROGRAM = """
-import pathlib, sys
-from test_slurm_submission import submission
-submission(pathlib.Path(sys.argv[1]), "a b c", []).run()
-"""
-
-
 def test_an_interrupted_submission_goes_on_from_the_queue(tmp_path) -> None:
-    script(tmp_path, 'while test ! -e calm; do sleep 0.2; done; touch "out/$QID"')
-    process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(tmp_path)], stderr=subprocess.DEVNULL)
+    made = "d=preds_dnn/field_$1; mkdir -p $d; touch $d/field_$1.parquet"
+    (tmp_path / "get_all_preds.sh").write_text(f"while test ! -e calm; do sleep 0.2; done; {made}")
+    command(tmp_path, "run_inference_slurm", *SITE, "--Ncore", 1, "--job-name", tmp_path.name)
+    words = ["--fields", "1", "2", "3", "--max-instances", "2", *LOOP]
+    called = [sys.executable, "-m", "scope_dask.commands.run_inference_job_submission", *words]
+    process = subprocess.Popen(called, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         until(lambda: len(in_queue(tmp_path)) == 2, 120)
-        process.kill()
-        process.wait(60)
-        assert in_queue(tmp_path) == [f"{tmp_path.name}_a", f"{tmp_path.name}_b"], "the jobs stay"
-        assert submission(tmp_path, "a b c", []).standing().queued.keys() == {"a", "b"}
+        process.send_signal(signal.SIGTERM)
+        said, told = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert said.endswith("jobs that are in the queue stay there: scancel ends them\n")
+        assert told == "interrupted: what was finished is kept, the same command goes on from there\n"
+        assert in_queue(tmp_path) == [f"{tmp_path.name}_1", f"{tmp_path.name}_2"]
     finally:
         process.kill()
         (tmp_path / "calm").touch()
-    end = submission(tmp_path, "a b c", []).run()
-    assert len(end.done) == 3
-    assert records(tmp_path)[-1] == "c"
-    assert len(list((tmp_path / "logs").glob("*.out"))) == 3, "no task had two jobs"
+    assert command(tmp_path, "run_inference_job_submission", *words).endswith("3 of 3 done\n")
+    assert len(list((tmp_path / "inference" / "logs").glob("*.out"))) == 3, "no field had two jobs"
 
 
 def test_a_submission_that_slurm_refuses(tmp_path, monkeypatch) -> None:
@@ -160,8 +158,7 @@ def test_classes_are_trained_and_fields_scored(tmp_path) -> None:
     ]
     (tmp_path / "train_script.sh").write_text("\n".join(["#!/bin/bash", "", "# classes", *lines, ""]))
     command(tmp_path, "train_algorithm_slurm", *SITE, "--Ncore", 1)
-    loop = ["--wait-time-minutes", 0.01, "--submit-interval-seconds", 0]
-    assert command(tmp_path, "train_algorithm_job_submission", *loop).splitlines()[-1] == "2 of 2 done"
+    assert command(tmp_path, "train_algorithm_job_submission", *LOOP).splitlines()[-1] == "2 of 2 done"
     logs = "".join(path.read_text() for path in (tmp_path / "training" / "logs").glob("train_*.out"))
     assert "TID=vnv" in logs
     assert "TID=rrlyr" in logs
@@ -170,6 +167,6 @@ def test_classes_are_trained_and_fields_scored(tmp_path) -> None:
     )
     (tmp_path / "config.yaml").write_text("inference: {fields_to_run: [296, 297, specific_ids]}\n")
     command(tmp_path, "run_inference_slurm", *SITE, "--Ncore", 1)
-    said = command(tmp_path, "run_inference_job_submission", *loop, "--retries", 0, code=1)
+    said = command(tmp_path, "run_inference_job_submission", *LOOP, "--retries", "0", code=1)
     assert "2 of 3 done, 1 failed" in said
     assert re.search(r"field 297: 1 jobs, the last in \S+run_inference_\d+_297.err: it says nothing", said)
