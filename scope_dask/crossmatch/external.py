@@ -57,7 +57,7 @@ def match_partition(partition: pd.DataFrame, task: _Task) -> pd.DataFrame:
         for key in fields:
             column = external_column(name, key)
             columns[column.name] = _spread(stars[key], found.i[best], column, len(partition), MISSING_VALUE.get(name))
-    out = partition.assign(**columns)
+    out = pd.concat([partition, pd.DataFrame(columns, index=partition.index)], axis=1)  # at once: `assign` adds singly
     return tally.note(out, set_aside=without_position(partition))
 
 
