@@ -97,7 +97,7 @@ class BatchJob:
             "--cpus-per-task": profile.cpus,
             "--mem": f"{profile.job_mebibytes}M" if profile.memory_rule == "mem" else None,
             "--time": slurm_time(profile.walltime_seconds),
-            "--mail-user": self.mail_user,
+            "--mail-user": self.mail_user and shlex.quote(self.mail_user),
             "--mail-type": "BEGIN,END,FAIL" if self.mail_user else None,
         }
         stated = [f"{option}={value}" for option, value in asked.items() if value is not None]

@@ -171,6 +171,7 @@ def _changed(
         "account": options.account_name,
         "walltime": options.time,
         "memory": None if memory is None else f"{memory} GiB",
+        "memory_rule": "mem" if memory is not None and profile.memory_rule == "none" else None,
         "cpus_per_job": profile.cpus if cpus is None else cpus,
     }
     # One program in place of workers, which no lifetime ends.

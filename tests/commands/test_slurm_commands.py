@@ -116,6 +116,9 @@ def test_a_profile_is_named_by_its_site(folder) -> None:
     assert (asked(SLURM / "slurm.sub")["--gres"], asked(SLURM / "slurm.sub")["--account"]) == ("gpu:v100:1", "abc")
     run("generate_features_slurm", "--doCPU", "--cluster-name", "mine.yaml", "--gpus", "0")
     assert not {"--gres", "--gpus"} & set(asked(SLURM / "slurm.sub"))
+    Path("mine.yaml").write_text("memory_rule: none")
+    run("generate_features_slurm", "--cluster-name", "mine.yaml", "--memory-GB", "3")
+    assert asked(SLURM / "slurm.sub")["--mem"] == "3072M"
     run("generate_features_slurm", *TRY, "--doGPU")
     assert asked(SLURM / "slurm.sub")["--gpus"] == "1"
 
