@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 from dask.dataframe.dask_expr import new_collection
-from dask.dataframe.dask_expr._expr import Expr, Fused
+from dask.dataframe.dask_expr._expr import Expr, Fused, Partitions
 from distributed import Client, Future, futures_of, get_worker
 from distributed.scheduler import KilledWorker
 
@@ -116,7 +116,9 @@ def _windows(
 
 def _submit(table: Any, chunk: list[int], client: Client) -> list[Future]:
     """Start computing some partitions and return their futures, in order."""
-    futures = futures_of(client.persist(_named(table.partitions[chunk].optimize())))  # fused: one task a partition
+    # Not by table.partitions, which looks through the numbers of all partitions: a tenth of a second for a million.
+    chosen = new_collection(Partitions(table.expr, chunk)).optimize()  # fused: one task a partition
+    futures = futures_of(client.persist(_named(chosen)))
     return sorted(futures, key=lambda future: int(future.key[1]))
 
 
