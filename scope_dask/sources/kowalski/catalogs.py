@@ -12,23 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from scope_dask.crossmatch.schema import EXTERNAL_FIELDS
 from scope_dask.sources.kowalski.client import Kowalski
 from scope_dask.sources.kowalski.queries import GEOMETRY, Document, around_all
 from scope_dask.sources.kowalski.sources import positions_of
 from scope_dask.sources.kowalski.tables import column, value_of
 
-_ERRORS = ("", "_error")
-EXTERNAL_FEATURES: dict[str, tuple[str, ...]] = {
-    "AllWISE": ("_id", *(f"w{band}{kind}" for band in range(1, 5) for kind in ("mpro", "sigmpro")), "ph_qual"),
-    "Gaia_EDR3": (
-        "_id",
-        *(f"phot_{band}_mean_mag" for band in ("g", "bp", "rp")),
-        *(f"{name}{error}" for name in ("parallax", "pmra", "pmdec") for error in _ERRORS),
-        "astrometric_excess_noise",
-        "phot_bp_rp_excess_factor",
-    ),
-    "PS1_DR1": ("_id", *(f"{band}MeanPSFMag{error}" for band in "grizy" for error in ("", "Err")), "qualityFlag"),
-}
+EXTERNAL_FEATURES = EXTERNAL_FIELDS
 """The fields of each catalogue that become features."""
 
 _BRAAI = "classifications.braai"
