@@ -61,6 +61,7 @@ def outcomes(
     def receive(event: tuple[float, dict[str, Any]]) -> None:
         inbox.put(event[1])
 
+    _check_connected(client)
     client.subscribe_topic(topic, receive)
     try:
         suspects: list[int] = []

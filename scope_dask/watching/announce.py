@@ -22,10 +22,12 @@ PATIENCE_SECONDS = 10.0  # with a scheduler that does not answer
 @contextlib.contextmanager
 def announced(state: RunState, client: Client) -> Iterator[None]:
     """Tell the scheduler of a run for the time of the block, and how it ended."""
-    client.register_plugin(Runs())
+    if client.status == "running":  # else the run itself finds out that the scheduler is gone
+        with contextlib.suppress(OSError, TimeoutError):
+            client.register_plugin(Runs())
+            logger.info("progress: %s", page_address(client))
     state.begin()
     _tell(state, client)
-    logger.info("progress: %s", page_address(client))
     ended = threading.Event()
     teller = threading.Thread(target=_keep_telling, args=(state, client, ended), daemon=True)
     teller.start()
@@ -64,6 +66,6 @@ def _keep_telling(state: RunState, client: Client, ended: threading.Event) -> No
 def _tell(state: RunState, client: Client) -> None:
     if client.status != "running":
         return
-    with contextlib.suppress(OSError, TimeoutError):  # the run itself finds out, and says so
+    with contextlib.suppress(OSError, TimeoutError):
         report = {**state.report(), "client": client.id}
         client.sync(client.scheduler.scope_report, report=report, callback_timeout=PATIENCE_SECONDS)

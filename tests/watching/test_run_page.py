@@ -24,6 +24,7 @@ from distributed import Client
 import scope_dask as sd
 from scope_dask import tally
 from scope_dask.commands.scope import scope
+from scope_dask.errors import RunError
 from scope_dask.summary import RunSummary
 from scope_dask.watching.announce import page_address
 from scope_dask.watching.figures import Figures
@@ -179,6 +180,13 @@ def test_a_run_that_ends_early_says_why(client: Client, tmp_path: Path) -> None:
     run = told(client)[0]
     assert (run["state"], run["said"]) == ("ended", "<enough>")
     assert '<p class="note">&lt;enough&gt;</p>' in get(client)
+
+
+def test_a_run_without_a_scheduler_ends_with_its_own_sentence(tmp_path: Path) -> None:
+    with Client(processes=False, n_workers=0, dashboard_address="127.0.0.1:0") as client:
+        frame = table(2)
+    with pytest.raises(RunError, match="the scheduler is gone"):
+        write_tables({"": frame}, tmp_path / "out", client, WriteOptions())
 
 
 def test_a_program_that_is_killed_does_not_look_as_if_it_went_on(client: Client, tmp_path: Path) -> None:
