@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import SecretStr
 
+from scope_dask.errors import OptionError
+
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
@@ -52,6 +54,32 @@ class Passing(Exception):  # noqa: N818 - not an error yet: the request is sent 
     ) -> None:
         super().__init__(reason)
         self.wait, self.timeout, self.uncertain, self.most = wait, timeout, uncertain, most
+
+
+def check_limits(options: object, of: str, least: Mapping[str, float], above_zero: Iterable[str]) -> None:
+    """Check how a service may be used.
+
+    Parameters
+    ----------
+    options : object
+        With an attribute for each name.
+    of : str
+        The service.
+    least : mapping of str to float
+        Name to the least value that makes sense.
+    above_zero : iterable of str
+        Names of what must be more than 0.
+
+    Raises
+    ------
+    OptionError
+    """
+    for name, value in least.items():
+        if not getattr(options, name) >= value:
+            raise OptionError(f"{name} of {of} is {getattr(options, name)}, expected {value:g} or more")
+    for name in above_zero:
+        if not getattr(options, name) > 0:
+            raise OptionError(f"{name} of {of} is {getattr(options, name)}, expected more than 0")
 
 
 def insist(ask: Callable[[], T], attempts: int, backoff: float, name: str, longest: float = LONGEST_WAIT) -> T:

@@ -114,11 +114,11 @@ def _rows(start: int | None, stop: int | None, count: int) -> range:
 
 def _posting(call: Call) -> Posting:
     from scope_dask.commands._posting import Posting
-    from scope_dask.fritz.plots import require_plots
+    from scope_dask.style import require_matplotlib
 
     options = call.options
     if options.post_phot_as_comment or options.post_phasefolded_phot:
-        require_plots()
+        require_matplotlib()
     return Posting(
         tuple(dict.fromkeys(options.group_ids)),
         options.comment,

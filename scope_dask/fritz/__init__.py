@@ -3,10 +3,10 @@
 The functions of the modules take a `Fritz`. The token comes from ``FRITZ_TOKEN`` in the environment or from
 ``fritz: token`` in the user's ``config.yaml``.
 
-- `client`, `options`, `errors`: asking, and what can go wrong.
+- `client`, `connection`, `options`, `errors`: asking, and what can go wrong.
 - `sources`, `classifications`, `annotations`, `photometry`, `comments`, `groups`, `taxonomies`, `gcn`: what there is.
 - `mappers`: which column of a table is which class of a taxonomy.
-- `checks`, `upload`: many classifications, each posted exactly once.
+- `checks`, `upload`, `ledger`: many classifications, each posted exactly once.
 """
 
 from scope_dask.fritz.client import Fritz

@@ -1,12 +1,9 @@
-"""Asking Fritz: one connection, a limit of requests per second, attempts, and pages."""
+"""Asking Fritz: a limit of requests per second, attempts, and pages."""
 
 from __future__ import annotations
 
 import itertools
-import json
 import logging
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
@@ -14,11 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from scope_dask.errors import OptionError
 from scope_dask.fritz.answers import data_of, field
+from scope_dask.fritz.connection import Connection, encoded, flat
 from scope_dask.fritz.errors import (
     FritzAnswerError,
     FritzAuthError,
     FritzError,
-    FritzInputError,
     FritzRefusedError,
     FritzTimeoutError,
     FritzUnavailableError,
@@ -28,15 +25,12 @@ from scope_dask.fritz.options import FritzOptions, fritz_options
 from scope_dask.remote import Passing, insist, without
 
 if TYPE_CHECKING:
-    import httpx
-
     from scope_dask.user_config import UserConfig
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_CONNECT_SECONDS = 10.0
 _MOST_WALKS = 5
 
 
@@ -77,8 +71,7 @@ class Fritz:
                 "there is no token for Fritz: set FRITZ_TOKEN in the environment, or fritz: token in config.yaml"
             )
         self._limit = limit_of(self.options)
-        self._opened: httpx.Client | None = None
-        self._lock = threading.Lock()
+        self._connection = Connection(self.options)
 
     @classmethod
     def from_config(cls, config: UserConfig | None = None, **changes: Any) -> Fritz:
@@ -96,10 +89,7 @@ class Fritz:
 
     def close(self) -> None:
         """End the connection; the next request begins another."""
-        with self._lock:
-            if self._opened is not None:
-                self._opened.close()
-                self._opened = None
+        self._connection.close()
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
         """Return the data of a GET request.
@@ -257,11 +247,11 @@ class Fritz:
         FritzError
             If it would not.
         """
-        content = None if body is None else _encoded(body, f"{method} {path}")
+        content = None if body is None else encoded(body, f"{method} {path}")
         self._limit.take()
         failure: Exception
         try:
-            status, headers, answer = self._exchange(method, path, _flat(query), content)
+            status, headers, answer = self._connection.exchange(method, path, flat(query), content)
             if method == "HEAD" and status == 200:
                 return None
             return data_of(status, headers, answer)
@@ -272,44 +262,6 @@ class Fritz:
             text = without(str(error), [self.options.token])
             failure = Passing(text, error.wait, error.timeout, error.uncertain, error.most)
         raise failure
-
-    def _exchange(
-        self, method: str, path: str, query: Mapping[str, str], content: bytes | None
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        """Return status, headers and body of an answer that is whole in time.
-
-        Raises
-        ------
-        Passing
-        """
-        import httpx
-
-        limit = time.monotonic() + self.options.timeout
-        try:
-            with self._client().stream(method, path, params=query or None, content=content) as response:
-                pieces = []
-                for piece in response.iter_bytes():  # a time limit of httpx starts anew with every packet
-                    pieces.append(piece)
-                    if time.monotonic() > limit:
-                        raise httpx.ReadTimeout("")
-                return response.status_code, response.headers, b"".join(pieces)
-        except httpx.RequestError as error:
-            failure = _passing(error, self.options.timeout)
-        raise failure
-
-    def _client(self) -> httpx.Client:
-        with self._lock:
-            if self._opened is None:
-                import httpx
-
-                token = self.options.token.get_secret_value() if self.options.token is not None else ""
-                seconds = self.options.timeout
-                self._opened = httpx.Client(
-                    base_url=self.options.url,
-                    headers={"Authorization": f"token {token}", "Content-Type": "application/json"},
-                    timeout=httpx.Timeout(seconds, connect=min(_CONNECT_SECONDS, seconds)),
-                )
-            return self._opened
 
     def _named(self, error: FritzError, what: str, acl: str) -> FritzError:
         """Return an error that says what was asked for."""
@@ -322,34 +274,5 @@ class Fritz:
         return type(error)(f"Fritz {what}: {error}{help}", error.status, error.message)
 
 
-def _encoded(body: Mapping[str, Any], what: str) -> bytes:
-    try:
-        return json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
-    except ValueError:
-        raise FritzInputError({"values that are not finite": [what]}) from None
-
-
-def _flat(query: Mapping[str, Any] | None) -> dict[str, str]:
-    """Return a query as text: no entries that are None, lists joined by commas, truth as the service reads it."""
-    given = {key: value for key, value in (query or {}).items() if value is not None}
-    return {key: _word(value) for key, value in given.items()}
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return ",".join(map(_word, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def _identity(entry: Any) -> Any:
     return entry.get("id", id(entry)) if isinstance(entry, dict) else entry
-
-
-def _passing(error: httpx.RequestError, timeout: float) -> Passing:
-    """Return what a failure below HTTP means."""
-    import httpx
-
-    unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
-    if isinstance(error, httpx.TimeoutException):
-        return Passing(f"no whole answer within {timeout:g} s", timeout=True, uncertain=not unsent)
-    return Passing(f"{type(error).__name__}: {error}", uncertain=not unsent)

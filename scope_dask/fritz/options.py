@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from scope_dask.errors import OptionError
+from scope_dask.remote import check_limits
 
 if TYPE_CHECKING:
     from scope_dask.user_config import UserConfig
@@ -65,12 +66,8 @@ class FritzOptions:
             raise OptionError("the token of Fritz is empty or has blanks or other characters that no token has")
         if self.protocol not in ("http", "https"):
             raise OptionError(f"protocol of Fritz is {self.protocol!r}, expected http or https")
-        for name, least in (("attempts", 1), ("backoff", 0), ("longest_wait", 0), ("burst", 1), ("page_rows", 1)):
-            if not getattr(self, name) >= least:
-                raise OptionError(f"{name} of Fritz is {getattr(self, name)}, expected {least} or more")
-        for name in ("timeout", "rate"):
-            if not getattr(self, name) > 0:
-                raise OptionError(f"{name} of Fritz is {getattr(self, name)}, expected more than 0")
+        least = {"attempts": 1, "backoff": 0, "longest_wait": 0, "burst": 1, "page_rows": 1}
+        check_limits(self, "Fritz", least, ("timeout", "rate"))
 
     @property
     def url(self) -> str:

@@ -7,26 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scope_dask.errors import UsageError
 from scope_dask.fritz.lightcurves import FILTERS
 from scope_dask.style import FILTERS as BANDS
 from scope_dask.style import figure, png
 
 _HEIGHT = 4.0  # inches
-
-
-def require_plots() -> None:
-    """Check that figures can be drawn.
-
-    Raises
-    ------
-    UsageError
-        If matplotlib is not installed.
-    """
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError:
-        raise UsageError("plots of photometry are drawn with matplotlib: pip install 'scope_dask[plot]'") from None
 
 
 def time_series(points: pd.DataFrame, title: str) -> bytes:

@@ -302,9 +302,9 @@ def test_options_that_cannot_be(tmp_path, monkeypatch) -> None:
     (tmp_path / "config.yaml").write_text("kowalski: {timeout: long}\n")
     with pytest.raises(OptionError, match="kowalski: timeout is 'long', expected a number"):
         Kowalski()
-    with pytest.raises(OptionError, match="attempts is 0, expected 1 or more"):
+    with pytest.raises(OptionError, match="attempts of Kowalski is 0, expected 1 or more"):
         KowalskiOptions(one, attempts=0)
-    with pytest.raises(OptionError, match="timeout is 0, expected more than 0 s"):
+    with pytest.raises(OptionError, match="timeout of Kowalski is 0, expected more than 0"):
         KowalskiOptions(one, timeout=0)
     with pytest.raises(OptionError, match="protocol of the instance a is 'ftp', expected http or https"):
         Instance("a", protocol="ftp")

@@ -73,9 +73,8 @@ def features_of(
     column that no light curve of a page has is otherwise not in it.
     """
     catalog = catalog or kowalski.options.collections.features
-    selection = Selection.of(field, ccd, quad)
     # A catalogue of features counts its epochs as n, whatever its name.
-    condition = place(selection.field, selection.ccd, selection.quad, min_epochs, "features")
+    condition = place(Selection.of(field, ccd, quad), min_epochs, "features")
     for page in pages(kowalski, catalog, condition, _projection(columns), page_rows=page_rows, limit=limit):
         yield feature_frame(page, columns, catalog)
 

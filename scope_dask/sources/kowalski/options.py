@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from scope_dask.errors import OptionError
+from scope_dask.remote import check_limits
 
 if TYPE_CHECKING:
     from scope_dask.user_config import UserConfig
@@ -106,11 +107,8 @@ class KowalskiOptions:
     max_timestamp_hjd: float = 2459951.5
 
     def __post_init__(self) -> None:
-        for name, least in (("attempts", 1), ("max_queries", 1), ("query_rows", 1), ("backoff", 0)):
-            if not getattr(self, name) >= least:
-                raise OptionError(f"{name} is {getattr(self, name)}, expected {least} or more")
-        if not self.timeout > 0:
-            raise OptionError(f"timeout is {self.timeout}, expected more than 0 s")
+        least = {"attempts": 1, "max_queries": 1, "query_rows": 1, "backoff": 0}
+        check_limits(self, "Kowalski", least, ("timeout",))
         names = [instance.name for instance in self.instances]
         if len(set(names)) < len(names):
             raise OptionError(f"the Kowalski instances are {', '.join(names)}: each name must be there once")

@@ -10,6 +10,7 @@ import numpy as np
 from scope_dask.errors import OptionError
 from scope_dask.sources.kowalski.client import Kowalski
 from scope_dask.sources.kowalski.errors import KowalskiAnswerError
+from scope_dask.sources.selection import Selection
 
 PAGE_ROWS = 10_000
 # A body may have 1 MiB: 19 digits and a comma for each id, and room for the rest.
@@ -60,18 +61,12 @@ def around(
     return {"query_type": query_type, "query": {**where, "catalogs": described}, "kwargs": kwargs}
 
 
-def place(
-    field: Sequence[int] | None = None,
-    ccd: Sequence[int] | None = None,
-    quad: Sequence[int] | None = None,
-    min_epochs: int = 0,
-    catalog: str = "sources",
-) -> dict[str, Any]:
+def place(selection: Selection, min_epochs: int = 0, catalog: str = "sources") -> dict[str, Any]:
     """Return the condition on field, CCD, quadrant and least number of epochs.
 
     Epochs are called ``n`` in a catalogue of features and ``nobs`` in one of sources; the name of the catalogue tells.
     """
-    given = {"field": field, "ccd": ccd, "quad": quad}
+    given = {name: getattr(selection, name) for name in ("field", "ccd", "quad")}
     condition: dict[str, Any] = {name: _one_of(values) for name, values in given.items() if values is not None}
     if min_epochs:
         condition["n" if "features" in catalog else "nobs"] = {"$gte": int(min_epochs)}

@@ -219,7 +219,7 @@ def _slice(piece: Piece, kowalski: Kowalski, catalog: str, min_epochs: int) -> n
     """Return the ids of a slice of a quadrant."""
     if not piece.rows:
         return np.empty(0, np.int64)
-    condition = place([piece.field], [piece.ccd], [piece.quad], min_epochs, catalog)
+    condition = place(Selection.of(piece.field, piece.ccd, piece.quad), min_epochs, catalog)
     page = found(kowalski, catalog, condition, {"_id": 1}, skip=piece.skip, limit=piece.rows)
     ids = id_array(page, catalog)
     if len(ids) != piece.rows or np.any(np.diff(ids) <= 0):
@@ -232,7 +232,7 @@ def _slice(piece: Piece, kowalski: Kowalski, catalog: str, min_epochs: int) -> n
 
 def _in_cone(kowalski: Kowalski, selection: Selection, min_epochs: int, catalog: str) -> np.ndarray:
     ra, dec, radius = selection.cone or (0.0, 0.0, 0.0)
-    condition = place(selection.field, selection.ccd, selection.quad, min_epochs, catalog)
+    condition = place(selection, min_epochs, catalog)
     around = sources_around(kowalski, [ra], [dec], radius, condition=condition, catalog=catalog)
     return np.unique(around["_id"].to_numpy())
 

@@ -60,10 +60,9 @@ def quadrant_counts(
         If the service does not answer as it should.
     """
     catalog = catalog or kowalski.options.collections.sources
-    selection = Selection.of(field, ccd, quad)
     rows: list[tuple[int, int, int, int]] = []
-    for number in selection.field or ():
-        condition = place([number], selection.ccd, selection.quad, min_epochs, catalog)
+    for number in Selection.of(field, ccd, quad).field or ():
+        condition = place(Selection.of(number, ccd, quad), min_epochs, catalog)
         group = {"$group": {"_id": {"ccd": "$ccd", "quad": "$quad"}, "n": {"$sum": 1}}}
         pipeline = [{"$match": condition}, group]
         answer = kowalski.query(
@@ -82,8 +81,7 @@ def count_sources(
 ) -> int:
     """Return how many sources a quadrant has (for many quadrants `quadrant_counts` asks less often)."""
     catalog = catalog or kowalski.options.collections.sources
-    selection = Selection.of(field, ccd, quad)
-    condition = place(selection.field, selection.ccd, selection.quad, min_epochs, catalog)
+    condition = place(Selection.of(field, ccd, quad), min_epochs, catalog)
     query = {"query_type": "count_documents", "query": {"catalog": catalog, "filter": condition}}
     answer = kowalski.query(query, catalog)
     if not isinstance(answer, int):
@@ -130,8 +128,7 @@ def source_ids(
         If the service does not answer as it should.
     """
     catalog = catalog or kowalski.options.collections.sources
-    selection = Selection.of(field, ccd, quad)
-    condition = place(selection.field, selection.ccd, selection.quad, min_epochs, catalog)
+    condition = place(Selection.of(field, ccd, quad), min_epochs, catalog)
     found = pages(kowalski, catalog, condition, {"_id": 1}, page_rows=page_rows, skip=skip, limit=limit)
     return np.concatenate([np.empty(0, np.int64), *(id_array(page, catalog) for page in found)])
 
@@ -154,8 +151,7 @@ def sources_of(
         The columns of ``schema.SOURCES``, in the order of the ids; for the parameters see `source_ids`.
     """
     catalog = kowalski.options.collections.sources
-    selection = Selection.of(field, ccd, quad)
-    condition = place(selection.field, selection.ccd, selection.quad, min_epochs, catalog)
+    condition = place(Selection.of(field, ccd, quad), min_epochs, catalog)
     for page in pages(kowalski, catalog, condition, SOURCE_FIELDS, page_rows=page_rows, limit=limit):
         yield source_frame(page, catalog)
 
