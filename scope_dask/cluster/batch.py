@@ -19,7 +19,10 @@ STARTED, ENDED = "job started", "job ended"  # what the lines begin with that `j
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _BIN = Path(sys.executable).parent
-_TRAP = f"""trap 'echo "{ENDED}: exit code $? after $SECONDS s"' EXIT"""
+_TRAPS = (
+    f"""trap 'echo "{ENDED}: exit code $? after $SECONDS s"' EXIT""",
+    "trap 'exit 143' HUP INT TERM USR1 USR2 XCPU",  # else the code of a job that a signal ends is 0 for the other trap
+)
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class BatchJob:
             "#!/bin/bash",
             *(f"#SBATCH {line}" for line in self._directives()),
             *([f"# {self.variable}: {self.about}"] if self.variable else []),
-            _TRAP,
+            *_TRAPS,
             f'echo "{STARTED}: ${{SLURM_JOB_ID:-$$}} {task}on $(hostname) at $(date -u +%Y-%m-%dT%H:%M:%SZ)"',
             *prologue(self.profile, threads=self.threads),
             *self._surroundings(),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from slurm_cluster import until
 
 from scope_dask.cluster.batch import BatchJob, WrittenScript, write_scripts
 from scope_dask.cluster.joblogs import RUNS, find_logs, read_log
@@ -104,6 +106,18 @@ def test_a_prologue_that_fails_ends_the_job(tmp_path) -> None:
     assert done.returncode == 1
     assert "never" not in done.stdout
     assert done.stdout.splitlines()[-1].startswith("job ended: exit code 1 ")
+
+
+def test_a_job_that_a_signal_ends_is_not_done(tmp_path) -> None:
+    (tmp_path / "slurm.sub").write_text(job(tmp_path, ["touch begun; sleep 600"]).text())
+    with (tmp_path / "log.out").open("wb") as log:
+        process = subprocess.Popen(
+            ["bash", str(tmp_path / "slurm.sub")], cwd=tmp_path, stdout=log, start_new_session=True
+        )
+        until((tmp_path / "begun").exists)
+        os.killpg(process.pid, signal.SIGTERM)  # as SLURM does it, to all processes of the job
+        assert process.wait(60) == 143
+    assert (read_log(tmp_path / "log.out").exit_code, read_log(tmp_path / "log.out").done) == (143, False)
 
 
 def test_the_python_of_a_job(tmp_path) -> None:

@@ -108,14 +108,16 @@ def test_never_more_jobs_than_the_limit_and_a_failing_one_is_listed(tmp_path) ->
 
 
 def test_a_cancelled_job_is_submitted_again(tmp_path) -> None:
-    script(tmp_path, 'test -e calm || { touch calm; exec sleep 600; }; touch "out/$QID"')
-    ended: list[Any] = []
-    loop = threading.Thread(target=lambda: ended.append(submission(tmp_path, "a", []).run()))
+    written = script(tmp_path, "test -e calm || { touch calm; sleep 600; }")
+    work = [Task("a", "task a")]  # whose log tells whether it is done
+    jobs, ends = SlurmJobs(written, "QID"), []
+    loop = threading.Thread(target=lambda: ends.append(Submission(written, work, jobs, QUICK, [].append).run()))
+
     loop.start()
     until((tmp_path / "calm").exists)
     slurm("scancel", f"--name={tmp_path.name}_a")
     loop.join(PATIENCE)
-    assert [task.name for task in ended[0].done] == ["a"]
+    assert ends[0].done == work
     assert records(tmp_path) == ["a", "a"]
 
 
