@@ -12,7 +12,7 @@ from scope_dask.cluster.folder import ClusterFolder, Wanted
 from scope_dask.cluster.launch import launch, stop
 from scope_dask.cluster.profile import ClusterProfile
 
-PATIENCE = 45.0  # seconds; a worker starts in 5 on a machine at rest
+PATIENCE = 120.0  # seconds; a worker starts in 5 on a machine at rest
 
 
 def profile(**changes: Any) -> ClusterProfile:
