@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from faulty_http import Fault
+from fritz_server import write_then
 
 
 def test_the_packaged_taxonomy_is_posted_once(place) -> None:
@@ -57,3 +59,16 @@ def test_trees_that_are_none(place, text, said) -> None:
     Path("tree.yaml").write_text(text)
     assert said in place.run("post_taxonomy", "--taxonomy", "tree.yaml", code=2)
     assert place.fritz.requests == []
+
+
+def test_a_result_file_of_something_else_is_found_before_anything_is_sent(place) -> None:
+    Path("fritzTaxonomies.json").write_text("{torn")
+    assert "does not hold names and numbers of taxonomies" in place.run("post_taxonomy", code=2)
+    assert place.fritz.requests == []
+
+
+def test_a_post_whose_answer_is_lost_is_not_repeated(place) -> None:
+    place.fritz.fail(write_then(Fault("reset")), when=lambda r: r.method == "POST")
+    place.run("post_taxonomy")
+    assert len(place.fritz.state.taxonomies) == 3
+    assert sum(r.method == "POST" for r in place.fritz.requests) == 1
