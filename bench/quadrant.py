@@ -20,7 +20,8 @@ from workload import machine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from kowalski_quadrant import PLACE, configure, peaks, running
+from kowalski_quadrant import PLACE, peaks, running
+from kowalski_sky import write_config
 
 TIMEOUT = 900.0
 
@@ -31,7 +32,7 @@ def row(light_curves: int, points: int, workers: int, queries: int) -> str:
     words += ["--Ncore", str(queries), "--n-workers", str(workers), "--verbose", "0"]
     command = [sys.executable, "-m", "scope_dask.commands.generate_features", *words]
     with tempfile.TemporaryDirectory() as folder, running(light_curves, points=points) as server:
-        configure(Path(folder), server)
+        write_config(Path(folder), server)
         start = time.perf_counter()
         own, *others = peaks(command, Path(folder), TIMEOUT)
         seconds = time.perf_counter() - start

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from catalog_documents import catalog_documents
 from kowalski_documents import matchfile_id, source_documents
 from kowalski_server import KowalskiServer
-from kowalski_sky import TOKEN, access
+from kowalski_sky import access, write_config
 
 from scope_dask import ragged
 from scope_dask.conditioning.lightcurves import LightCurveOptions
@@ -93,9 +92,7 @@ def server(**arguments: Any) -> KowalskiServer:
 
 def configure(running: KowalskiServer, **more: Any) -> None:
     """Write a ``config.yaml`` into the working folder that leads to such a server."""
-    host = {"token": TOKEN, "host": "127.0.0.1", "port": running.port, "protocol": "http"}
-    kowalski = {"hosts": {"kowalski": host}, "collections": {"sources": SOURCES}, "timeout": 20}
-    Path("config.yaml").write_text(yaml.safe_dump({"kowalski": kowalski, **more}))
+    write_config(Path(), running, kowalski={"collections": {"sources": SOURCES}}, **more)
 
 
 def from_kowalski(running: KowalskiServer, partition_rows: int = 6, **options: Any) -> dict[str, Any]:

@@ -14,12 +14,10 @@ from typing import Any
 import kowalski_documents as mongo
 import numpy as np
 import psutil
-import yaml
 from kowalski_server import KowalskiServer
-from kowalski_sky import TOKEN
+from kowalski_sky import SOURCES
 
 PLACE = {"field": 301, "ccd": 2, "quad": 4}
-SOURCES = "ZTF_sources_20240117"
 CURVES = 200  # different light curves; more would only make the server slower
 RA, DEC, WIDTH = 150.0, 20.0, 0.85
 _POLL_SECONDS = 0.05
@@ -107,13 +105,6 @@ def _around(name: str, radec: Mapping[str, Sequence[float]]) -> dict[str, list[d
     return {
         key: [{"_id": str(k), **values, **mongo.place(*place)} for k in range(count)] for key, place in radec.items()
     }
-
-
-def configure(folder: Path, server: KowalskiServer) -> None:
-    """Write a ``config.yaml`` that leads to the server."""
-    host = {"token": TOKEN, "host": "127.0.0.1", "port": server.port, "protocol": "http"}
-    content = {"kowalski": {"hosts": {"kowalski": host}, "collections": {"sources": SOURCES}}}
-    (folder / "config.yaml").write_text(yaml.safe_dump(content))
 
 
 def peaks(command: Sequence[str], folder: Path, timeout: float) -> list[int]:

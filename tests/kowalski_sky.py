@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 from kowalski_documents import matchfile_id, place, source_documents
 from kowalski_server import KowalskiServer
 from pydantic import SecretStr
@@ -75,6 +77,13 @@ def access(*servers: KowalskiServer | Instance, **options: Any) -> Kowalski:
         for server, name in zip(servers, names, strict=False)
     )
     return Kowalski(KowalskiOptions(instances, **{"timeout": 5.0, "attempts": 3, "backoff": 0.01, **options}))
+
+
+def write_config(folder: Path, server: KowalskiServer, **more: Any) -> None:
+    """Write a ``config.yaml`` that names the server; the pauses between attempts are those of the library."""
+    host = {"token": TOKEN, "host": "127.0.0.1", "port": server.port, "protocol": "http"}
+    kowalski = {"hosts": {"kowalski": host}, "timeout": 60, **more.pop("kowalski", {})}
+    (folder / "config.yaml").write_text(yaml.safe_dump({"kowalski": kowalski, **more}))
 
 
 @contextlib.contextmanager

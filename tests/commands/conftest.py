@@ -24,20 +24,13 @@ from distributed import LocalCluster
 from fritz_server import TOKEN as FRITZ_TOKEN
 from fritz_server import FritzServer
 from kowalski_server import KowalskiServer
-from kowalski_sky import TOKEN, running
+from kowalski_sky import TOKEN, running, write_config
 from secrets_search import files_with
 
 from scope_dask.sources.kowalski import disconnect
 
 SECRETS = ("KOWALSKI", "GLORIA", "MELMAN")
 SECRET = re.compile(r"_INSTANCE_|FRITZ_|WANDB_API_KEY")
-
-
-def write_config(folder: Path, server: KowalskiServer, **more: object) -> None:
-    """Write a ``config.yaml`` that names the server; the pauses between attempts are those of the library."""
-    host = {"token": TOKEN, "host": "127.0.0.1", "port": server.port, "protocol": "http"}
-    content = {"kowalski": {"hosts": {"kowalski": host}, "timeout": 20}, **more}
-    (folder / "config.yaml").write_text(yaml.safe_dump(content))
 
 
 @pytest.fixture

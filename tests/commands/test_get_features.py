@@ -13,10 +13,9 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from conftest import write_config
 from kowalski_documents import matchfile_id, place
 from kowalski_server import Fault, KowalskiServer, html, message
-from kowalski_sky import FEATURES, LARGE
+from kowalski_sky import FEATURES, LARGE, write_config
 
 from scope_dask.commands import get_features
 from scope_dask.formats import read_table, write_ids, write_table

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from kowalski_quadrant import PLACE, configure, peaks, running
+from kowalski_quadrant import PLACE, peaks, running
+from kowalski_sky import write_config
 
 from scope_dask.formats import read_table
 
@@ -25,7 +26,7 @@ def peak(light_curves: int, folder: Path) -> int:
     words = [word for name, number in PLACE.items() for word in (f"--{name}", str(number))]
     words += ["--Ncore", "1", "--n-workers", "2", "--verbose", "0"]
     with running(light_curves, points=150) as server:
-        configure(folder, server)
+        write_config(folder, server)
         found = peaks([sys.executable, "-m", "scope_dask.commands.generate_features", *words], folder, 600)
         assert server.peak == 1
         assert server.most_documents <= 500
