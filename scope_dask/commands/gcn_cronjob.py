@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,6 +29,12 @@ GRACE_SECONDS = 6.0
 AGAIN_SECONDS = 0.05
 LOCK = Path(".gcn_cronjob.lock")
 WORKING_FOLDER = "config.yaml"  # the file that makes a folder one
+
+UNUSED = {
+    "--username": "--cluster names where to compute",
+    "--partition": "the profile of --cluster names it",
+    "--path-to-python": "everything runs with this interpreter",
+}
 
 OWN = (
     option("--daysAgo", "events of the last so many days", float, 7.0),
@@ -62,9 +69,7 @@ OWN = (
     option("--time-limit-minutes", "end after this time, and go on with the next call; 0: no limit", float, 115.0),
     cluster(),
     option("--n-workers", "threads of this process that compute; one per core if not given", int),
-    option("--username", "taken and not used: --cluster names where to compute"),
-    option("--partition", "taken and not used: the profile of --cluster names it"),
-    option("--path-to-python", "taken and not used: everything runs with this interpreter"),
+    *(option(name, f"taken and not used: {why}") for name, why in UNUSED.items()),
 )
 ARGUMENTS = (*CATALOGS, *COMPUTATION, flag("--doCPU", "search periods on the CPU", default=True), *OWN)
 
@@ -127,6 +132,9 @@ def _prepared(call: Call) -> Call:
         raise OptionError(f"--p-threshold is {options.p_threshold}, expected 0 to 1")
     if options.time_limit_minutes < 0:
         raise OptionError(f"--time-limit-minutes is {options.time_limit_minutes}, expected 0 or more")
+    for name, why in UNUSED.items():
+        if name.lstrip("-").replace("-", "_") in call.given:
+            warnings.warn(f"{name} is not used: {why}", UserWarning, stacklevel=2)
     options.doCPU = options.doCPU and not (options.doGPU and "doCPU" not in call.given)
     options.dirname, options.stop_early = options.generated_features_dirname, False
     check_device(call)

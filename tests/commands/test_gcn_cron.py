@@ -163,7 +163,8 @@ def test_sigterm_ends_it_a_second_copy_does_nothing_and_the_next_run_goes_on(pla
         wait_for(lambda: log.exists() and "new sources with" in log.read_text())
         shown = subprocess.run(["ps", "auxww"], capture_output=True, text=True, check=True).stdout
         assert "gcn_cronjob.py" in shown
-        assert "another gcn_cronjob is running" in place.run_process(NAME, *QUICK)
+        (line,) = place.run_process(NAME, *QUICK).splitlines()
+        assert "another gcn_cronjob is running" in line
         os.killpg(process.pid, signal.SIGTERM)
         assert process.wait(60) == 130  # after GRACE_SECONDS at most, on a machine that has the time for it
         assert gcn_cronjob.GRACE_SECONDS < 10

@@ -133,7 +133,9 @@ def test_an_event_that_fails_is_said_and_the_others_go_on(place, event) -> None:
 
 
 def test_a_dry_run_and_wrong_usage(place, event) -> None:
-    said = place.run(NAME, "--dry-run")
+    said = place.run(NAME, "--dry-run", "--username", "me", "--partition", "gpu", "--path-to-python", "python3")
+    for name in ("--username", "--partition", "--path-to-python"):
+        assert f"Warning: {name} is not used" in said
     assert "would post scores of 0.7 to [1544]" in said
     assert place.fritz.requests == []
     assert not LOCK.exists()
