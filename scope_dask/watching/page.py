@@ -63,7 +63,7 @@ _STATES = {"ended": "ended early", "lost": "its program is gone"}
 
 def document(runs: Sequence[Figures], cluster: Cluster) -> str:
     """Return the page, which goes on asking for its `content`."""
-    links = " · ".join(
+    links = " ".join(
         html.link(address, name)
         for address, name in (
             ("status", "Dask dashboard"),
