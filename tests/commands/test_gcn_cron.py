@@ -81,7 +81,7 @@ def start(home: Path, command: str, **more: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(["/bin/sh", "-c", command], cwd=home, env=environment, start_new_session=True)
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 120.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 300.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
