@@ -6,12 +6,15 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import dask.dataframe as dd
 import numpy as np
+import pandas as pd
 import pytest
 
+from scope_dask.sources.kowalski.reader import Pieces
 from scope_dask.watching import state as state_module
 from scope_dask.watching.figures import clock, figures
-from scope_dask.watching.state import MOST_REASONS, RunState
+from scope_dask.watching.state import MOST_REASONS, RunState, fields_of
 from scope_dask.watching.terminal import line
 
 
@@ -59,6 +62,16 @@ def test_fields_known_beforehand_and_not(tmp_path: Path) -> None:
     assert [told[name].failed for name in told] == [1, 0, 0]
     assert [told[name].partitions for name in told] == [2, None, 2]
     assert [told[name].rows for name in told] == [0, 2, 2]
+
+
+def test_pieces_of_kowalski_tell_their_field_unless_they_are_of_ids() -> None:
+    quadrants = np.array([[296, 1, 2, 0, 50], [487, 1, 2, 0, 50], [487, 1, 3, 0, 20]])
+    for pieces, fields in ((Pieces(quadrants), [296, 487, 487]), (Pieces(quadrants * 0, np.arange(9)), [-1] * 3)):
+        lazy = dd.from_map(lambda piece: pd.DataFrame({"_id": [0]}), pieces, meta=pd.DataFrame({"_id": [0]}))
+        assert fields_of(lazy).tolist() == fields
+        assert fields_of(lazy.map_partitions(len, meta=(None, int))).tolist() == fields
+        assert fields_of(lazy.partitions[:2]) is None
+    assert fields_of(dd.from_pandas(pd.DataFrame({"_id": [0]}))) is None
 
 
 def test_the_pace_is_that_of_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
