@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hats_files import hats_catalog, hats_collection, hats_index
-from irsa_files import irsa_table
+from hats_light_curves import CENTRE, LISTS, SKY, by_id, light_curves, nest
 
 from scope_dask import ragged
 from scope_dask.errors import OptionError, SourceError
@@ -27,34 +27,6 @@ from scope_dask.sources import read_archive, slices_of
 from scope_dask.sources.hats import read_hats
 
 pytest.importorskip("hats", reason="the catalog extra is not installed")
-
-SKY = ("objra", "objdec")
-LISTS = ["hmjd", "mag", "magerr", "clrcoeff", "catflags"]
-CENTRE = (180.0, 30.0)
-
-
-def light_curves(sizes: Any, *, width: float = 3.0, **options: Any) -> pa.Table:
-    """Return IRSA's columns with positions around a point, in one patch of the sky."""
-    table = irsa_table(sizes, positions=pa.float64(), **options)
-    rng = np.random.default_rng(9)
-    for name, centre in zip(SKY, CENTRE, strict=True):
-        column = pa.array(centre + rng.uniform(-width, width, len(table)))
-        table = table.set_column(table.schema.get_field_index(name), name, column)
-    return table
-
-
-def nest(table: pa.Table, *, structs: bool = False, name: str = "lightcurve") -> pa.Table:
-    """Put the lists into one nested column: a struct of lists or a list of structs."""
-    lists = [table[c].combine_chunks() for c in LISTS]
-    nested = pa.StructArray.from_arrays(lists, names=LISTS)
-    if structs:
-        inner = pa.StructArray.from_arrays([a.flatten() for a in lists], names=LISTS)
-        nested = pa.ListArray.from_arrays(lists[0].offsets, inner)
-    return table.drop_columns(LISTS).append_column(name, nested)
-
-
-def by_id(frame: Any) -> pd.DataFrame:
-    return frame.compute().sort_values("_id", ignore_index=True)
 
 
 @pytest.fixture

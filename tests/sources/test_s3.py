@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from hats_files import hats_catalog, hats_collection
-from test_hats import CENTRE, SKY, by_id, light_curves, nest
+from hats_light_curves import CENTRE, SKY, by_id, light_curves, nest
 
 from scope_dask.crossmatch import LocalCatalog, crossmatch
 from scope_dask.errors import SourceError
