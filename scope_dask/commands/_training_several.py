@@ -119,7 +119,10 @@ def _trained(call: Call, plans: list[Plan]) -> dict[str, str]:
     from scope_dask.training.labelled import stars
     from scope_dask.training.many import train_many
 
-    frame, labels = _table(plans)
+    frame, labels, aside = _table(plans)
+    plans = [plan for plan in plans if plan.tag in labels]
+    if not plans:
+        return aside
     stated = frame.attrs.get("scope", {}).get("fourier")
     if stated is not None:
         plans = [replace(plan, options=replace(plan.options, fourier=stated)) for plan in plans]
@@ -134,7 +137,7 @@ def _trained(call: Call, plans: list[Plan]) -> dict[str, str]:
         found = train_many(frame, labels, trainings, stars(frame), client, told)
     count = Counter("aside" if one.reason else "there" if one.reused else "new" for one in found)
     call.say(f"{count['new']} models trained, {count['there']} were there, {count['aside']} set aside")
-    return {str(one.training): one.reason for one in found if one.reason}
+    return aside | {str(one.training): one.reason for one in found if one.reason}
 
 
 def _tell(call: Call, plan: Plan, outcome: Outcome) -> None:
@@ -150,8 +153,11 @@ def _tell(call: Call, plan: Plan, outcome: Outcome) -> None:
     track(plan, outcome.stem.name, json.loads(record.read_text()))
 
 
-def _table(plans: list[Plan]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the rows with all that any of the models sees, and the labels, one column a class; read once."""
+def _table(plans: list[Plan]) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, str]]:
+    """Return the rows with all that any of the models sees, the labels, one column a class, and why some are none.
+
+    The training set is read here, once.
+    """
     import pandas as pd
 
     from scope_dask.training.labelled import class_labels, read_labelled
@@ -161,5 +167,10 @@ def _table(plans: list[Plan]) -> tuple[pd.DataFrame, pd.DataFrame]:
     histograms = any(plan.options.dmdt_imputation is not None for plan in plans)
     frame = read_labelled(plans[0].dataset, features, columns, histograms)
     first = {plan.tag: plan for plan in reversed(plans)}
-    labels = {tag: class_labels(frame, plan.label, plan.options.threshold) for tag, plan in first.items()}
-    return frame, pd.DataFrame(labels)
+    labels, aside = {}, {}
+    for tag, plan in first.items():
+        try:
+            labels[tag] = class_labels(frame, plan.label, plan.options.threshold)
+        except SchemaError as error:
+            aside[tag] = str(error)
+    return frame, pd.DataFrame(labels), aside

@@ -36,6 +36,7 @@ def keras_modules(threads: int = 1) -> tuple[Any, Any]:
         If they are not installed, or Keras was told to use another backend.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its messages about the processor
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # several processes share a device
     try:
         import keras
         import tensorflow

@@ -19,6 +19,7 @@ from distributed import Client, WorkerPlugin
 from training_tables import write_labelled
 
 from scope_dask.commands import scope_train
+from scope_dask.formats import read_table, write_table
 from scope_dask.inference.manifest import read_manifest
 from scope_dask.inference.models import load_models
 from scope_dask.training import figures, labelled
@@ -101,6 +102,12 @@ def test_all_classes_and_what_is_set_aside(place, client, capsys) -> None:
     assert len(list(Path("models_xgb").rglob("*_record.json"))) == 2
     run("--tags vnv --verbose 0", client)
     assert capsys.readouterr().out == ""
+    # Labels that are no numbers are told of, too.
+    write_table(read_table("set.parquet").assign(periodic="yes"), "set.parquet")
+    run("--tags vnv pnp", client, code=1)
+    said = capsys.readouterr()
+    assert "0 models trained, 1 were there, 0 set aside" in said.out
+    assert "pnp is set aside: the labels 'periodic' must be numbers" in said.err
 
 
 @pytest.mark.parametrize(
