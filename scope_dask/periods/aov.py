@@ -17,7 +17,7 @@ from numba.types import CPointer
 from scope_dask.compiled import jit
 from scope_dask.periods import bitsliced, digits, peaks
 from scope_dask.periods.bins import PHASE_BINS, longest_curve, usable
-from scope_dask.periods.bitsliced import LANES, REGISTERS, UNROLL, add8, add_carries, bit
+from scope_dask.periods.bitsliced import LANES, REGISTERS, UNROLL, add8, add_carries, bit, load_planes, store_planes
 from scope_dask.periods.digits import POINTS, SUMS, Schedule
 from scope_dask.periods.grid import FrequencyGrid
 from scope_dask.periods.lanes import WIDTH, Lanes, splat, store, where_less
@@ -181,36 +181,28 @@ def variance_tile(room: Room) -> None:
     for first in range(0, LANES, WIDTH):
         for k in range(n_planes):
             store_words(counts, k * WIDTH, bit(n - chunks * each, k))
-        for k in range(chunks):
+        for k in range(chunks - 1, -1, -1):
             _fold(phases, steps, k * each, each, rows, counts, n_planes)
             chunk = shifted(pointer(sources), k * sources.shape[1])
             digits.add_chunk(rows, chunk, shifted(pointer(ends), k * ends.shape[1]), places)
         together = _transpose(rows, places, counts, n_planes, values)
         store(x, first, _statistic(values, places, together, excess, n, room.moments[0], room.moments[1]))
-        bitsliced.next_frequencies(phases, steps, n)
 
 
 @jit(forceinline=True)
 def _fold(
     phases: CPointer, steps: CPointer, start: int, n: int, rows: CPointer, counts: CPointer, n_planes: int
 ) -> None:
-    """Write the bins of `n` points, at sixteen frequencies, and add them to the counts."""
-    a, b, c = load_words(counts, 0), load_words(counts, WIDTH), load_words(counts, 2 * WIDTH)
-    d, e = load_words(counts, 3 * WIDTH), load_words(counts, 4 * WIDTH)
-    f, g = load_words(counts, 5 * WIDTH), load_words(counts, 6 * WIDTH)
-    for i in range(0, n, 2 * UNROLL):
+    """Write the bins of `n` points, at sixteen frequencies, and add them to the counts; move the phases on."""
+    a, b, c, d, e, f, g = load_planes(counts)
+    for i in range(n - 2 * UNROLL, -1, -2 * UNROLL):
         p, s, r = shifted(phases, start + i), shifted(steps, start + i), shifted(rows, WIDTH * (POINTS + i))
         a, b, c, x = _fold8(p, s, r, a, b, c)
         p, s, r = shifted(p, UNROLL), shifted(s, UNROLL), shifted(r, WIDTH * UNROLL)
         a, b, c, y = _fold8(p, s, r, a, b, c)
         d, e, f, g = add_carries(d, e, f, g, x, y, counts, n_planes)
-    store_words(counts, 0, a)
-    store_words(counts, WIDTH, b)
-    store_words(counts, 2 * WIDTH, c)
-    store_words(counts, 3 * WIDTH, d)
-    store_words(counts, 4 * WIDTH, e)
-    store_words(counts, 5 * WIDTH, f)
-    store_words(counts, 6 * WIDTH, g)
+        bitsliced.next_frequencies(phases, steps, start + i)
+    store_planes(counts, (a, b, c, d, e, f, g))
 
 
 @jit(forceinline=True)

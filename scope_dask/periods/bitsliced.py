@@ -12,7 +12,9 @@ number of points has bits. The lowest seven planes are kept in registers while p
 memory afterwards: plane k in ``rows[16 k:16 k + 16]``.
 
 Points are added eight at a time. What a histogram of another number of points lacks are points of phase 0 (`time` 0),
-and bin 0 starts at minus their number, in all planes there are: arithmetic modulo a power of two.
+and bin 0 starts at minus their number, in all planes there are: arithmetic modulo a power of two. They are the last
+points and added first: while bin 0 is below 0 its carries go through all planes, at a step that differs from one
+frequency to the next, and a branch that the processor cannot foresee costs more than the addition.
 
 What keeps the code in registers: functions of words are inlined by force; they get pointers instead of arrays.
 """
@@ -40,6 +42,7 @@ LANES = 512
 UNROLL = 8  # points that are added at once
 REGISTERS = 7  # planes of a histogram that are kept in registers
 ROWS = 64  # room for planes: a count has fewer bits
+Planes = tuple[Words, Words, Words, Words, Words, Words, Words]  # those in registers
 
 
 @jit(inline="always")
@@ -67,13 +70,12 @@ def anchor(t: np.ndarray, n: int, f: float, steps: np.ndarray, phases: np.ndarra
 
 
 @jit(forceinline=True)
-def next_frequencies(phases: CPointer, steps: CPointer, n: int) -> None:
-    """Move the phases of `n` points (pointers; room for a multiple of 16) on by sixteen frequencies."""
-    for i in range(0, n, WIDTH):
-        step = load_words(steps, i)
-        for _ in range(4):
-            step = step + step
-        store_words(phases, i, load_words(phases, i) + step)
+def next_frequencies(phases: CPointer, steps: CPointer, i: int) -> None:
+    """Move the phases of the points i … i + 15 (pointers) on by sixteen frequencies."""
+    step = load_words(steps, i)
+    for _ in range(4):
+        step = step + step
+    store_words(phases, i, load_words(phases, i) + step)
 
 
 @jit()
@@ -141,44 +143,83 @@ def _ripple(rows: CPointer, start: int, end: int, carry: Words) -> None:
 
 
 @jit(forceinline=True)
-def add_histogram(rows: CPointer, n_planes: int, total: CPointer, n_total: int) -> None:
-    """Add the histogram in `rows` to that in `total` (pointers), both of seven planes or more."""
-    carry = splat_word(uint32(0))
-    for k in range(REGISTERS):
-        plane, carry = add3(load_words(total, k * WIDTH), load_words(rows, k * WIDTH), carry)
-        store_words(total, k * WIDTH, plane)
-    for k in range(REGISTERS, n_planes):
-        plane, carry = add3(load_words(total, k * WIDTH), load_words(rows, k * WIDTH), carry)
-        store_words(total, k * WIDTH, plane)
-    _ripple(total, max(n_planes, REGISTERS), n_total, carry)
-
-
-@jit()
-def likely_group(n: int, n_bins: int) -> int:
-    """Return the highest ``count >> 3`` that some bin of sixteen histograms of `n` points is likely to have."""
-    mean = n / n_bins
-    return int((mean + 4.0 * np.sqrt(mean)) / 8.0)  # of 16 × 20 Poisson counts one in four exceeds it
+def load_planes(rows: CPointer) -> Planes:
+    """Return the lowest planes of a histogram in memory."""
+    a, b, c, d = load_words(rows, 0), load_words(rows, WIDTH), load_words(rows, 2 * WIDTH), load_words(rows, 3 * WIDTH)
+    return a, b, c, d, load_words(rows, 4 * WIDTH), load_words(rows, 5 * WIDTH), load_words(rows, 6 * WIDTH)
 
 
 @jit(forceinline=True)
-def sum_function(rows: CPointer, n_planes: int, likely: int, table: CPointer, sign: float32) -> Lanes:
-    """Return ``sign`` × Σ over the bins of ``table[count]``, in every lane.
+def store_planes(rows: CPointer, planes: Planes) -> None:
+    """Write the lowest planes of a histogram to memory."""
+    a, b, c, d, e, f, g = planes
+    store_words(rows, 0, a)
+    store_words(rows, WIDTH, b)
+    store_words(rows, 2 * WIDTH, c)
+    store_words(rows, 3 * WIDTH, d)
+    store_words(rows, 4 * WIDTH, e)
+    store_words(rows, 5 * WIDTH, f)
+    store_words(rows, 6 * WIDTH, g)
 
-    `table` (a pointer) is 0 at 0 and 1. Bins are taken in groups of equal ``count >> 3``: those up to `likely` in any
-    case, as a branch that the processor cannot foresee costs more; those above only where there are any.
+
+@jit(forceinline=True)
+def add_histogram(planes: Planes, rows: CPointer, n_planes: int, total: CPointer, n_total: int) -> None:
+    """Add a histogram, its lowest planes and those above in `rows`, to that in `total` (pointers)."""
+    a, b, c, d, e, f, g = planes
+    carry = _add_plane(total, 0, a, splat_word(uint32(0)))
+    carry = _add_plane(total, 1, b, carry)
+    carry = _add_plane(total, 2, c, carry)
+    carry = _add_plane(total, 3, d, carry)
+    carry = _add_plane(total, 4, e, carry)
+    carry = _add_plane(total, 5, f, carry)
+    carry = _add_plane(total, 6, g, carry)
+    for k in range(REGISTERS, n_planes):
+        carry = _add_plane(total, k, load_words(rows, k * WIDTH), carry)
+    _ripple(total, max(n_planes, REGISTERS), n_total, carry)
+
+
+@jit(forceinline=True)
+def _add_plane(total: CPointer, k: int, plane: Words, carry: Words) -> Words:
+    """Add a plane and a carry to plane `k` of `total`; return the next carry."""
+    plane, carry = add3(load_words(total, k * WIDTH), plane, carry)
+    store_words(total, k * WIDTH, plane)
+    return carry
+
+
+@jit()
+def likely_groups(n: int, n_bins: int) -> tuple[int, int]:
+    """Return the least (1 or more) and highest ``count >> 3`` that bins of sixteen histograms of `n` points may have.
+
+    Of 16 × 20 Poisson counts one in four has a count outside.
     """
-    a, b, c = load_words(rows, 0), load_words(rows, WIDTH), load_words(rows, 2 * WIDTH)
-    left = splat_word(uint32(0))
-    for k in range(3, n_planes):
-        left = left | load_words(rows, k * WIDTH)
+    mean = n / n_bins
+    spread = 4.0 * np.sqrt(mean)
+    return max(int((mean - spread) / 8.0), 1), int((mean + spread) / 8.0)
+
+
+@jit(forceinline=True)
+def sum_function(
+    planes: Planes, rows: CPointer, n_planes: int, first: int, last: int, table: CPointer, sign: float32
+) -> Lanes:
+    """Return ``sign`` × Σ over the bins of ``table[count]``, in every lane, of a histogram as in `add_histogram`.
+
+    `table` (a pointer) is 0 at 0 and 1. Bins are taken in groups of equal ``count >> 3``: 0 and `first` to `last` in
+    any case, as a branch that the processor cannot foresee costs more; others only where there are any. The planes
+    have to have the bits of `last`.
+    """
+    a, b, c, d, e, f, g = planes
+    high = splat_word(uint32(0))
+    for k in range(REGISTERS, n_planes):
+        high = high | load_words(rows, k * WIDTH)
+    left = (d | e | f) | (g | high)
     total = _small_counts(a, b, c, ~left, table, sign)
-    for h in range(1, likely + 1):
-        group = _select(rows, n_planes, h, left)
+    for h in range(first, last + 1):
+        group = _select(planes, high, rows, n_planes, h, left)
         total = total + _group_counts(a, b, c, group, table, 8 * h, sign)
         left = left & ~group
-    h = likely + 1
+    h = 1
     while some(left):
-        group = _select(rows, n_planes, h, left)
+        group = _select(planes, high, rows, n_planes, h, left)
         if some(group):
             total = total + _group_counts(a, b, c, group, table, 8 * h, sign)
         left = left & ~group
@@ -187,12 +228,21 @@ def sum_function(rows: CPointer, n_planes: int, likely: int, table: CPointer, si
 
 
 @jit(forceinline=True)
-def _select(rows: CPointer, n_planes: int, h: int, bins: Words) -> Words:
-    """Return those of the bins with ``count >> 3 == h``."""
-    for k in range(3, n_planes):
-        plane = load_words(rows, k * WIDTH)
-        bins = (bins & plane) if (h >> (k - 3)) & 1 else (bins & ~plane)
+def _select(planes: Planes, high: Words, rows: CPointer, n_planes: int, h: int, bins: Words) -> Words:
+    """Return those of the bins with ``count >> 3 == h``; `high` are those with counts of 128 or more."""
+    _, _, _, d, e, f, g = planes
+    bins = bins & (d ^ _unless(h, 0)) & (e ^ _unless(h, 1)) & (f ^ _unless(h, 2)) & (g ^ _unless(h, 3))
+    if h < 1 << (REGISTERS - 3):
+        return bins & ~high
+    for k in range(REGISTERS, n_planes):
+        bins = bins & (load_words(rows, k * WIDTH) ^ _unless(h, k - 3))
     return bins
+
+
+@jit(forceinline=True)
+def _unless(h: int, k: int) -> Words:
+    """Return no bins where bit `k` of an integer is set, else all."""
+    return splat_word(uint32(((h >> k) & 1) - 1))
 
 
 @jit(forceinline=True)

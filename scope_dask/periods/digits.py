@@ -11,7 +11,8 @@ is stored and is one of the words of that place. After a place its bit of the su
 on by one place. Words are taken away by adding them to the complement: with v in the registers, below 8, and words of
 sum x, ``7 − v + x = s + 8 c``, hence ``v − x = (7 − s) + 8 (1 − c) − 8``; the 8 is the same in all bins.
 
-Points come in chunks that fit the fastest cache; the sums of the chunks before are among a place's words.
+Points come in chunks that fit the fastest cache, the last chunk first (see `bitsliced`); the sums of those before are
+among a place's words.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def plan(schedule: Schedule, y: np.ndarray, n: int) -> None:
         for p in range(DIGITS):
             largest += max(_digit(y[i], p), 0) << p
     for k in range(chunks):
-        excess += _plan_chunk(y[k * each : min((k + 1) * each, n)], k > 0, schedule.sources[k], schedule.ends[k])
+        later = k < chunks - 1
+        excess += _plan_chunk(y[k * each : min((k + 1) * each, n)], later, schedule.sources[k], schedule.ends[k])
     places = DIGITS
     while places < PLACES and (1 << places) <= largest + excess:
         places += 1
@@ -82,7 +84,7 @@ def _digit(y: int, p: int) -> int:
 
 @jit()
 def _plan_chunk(y: np.ndarray, later: bool, sources: np.ndarray, ends: np.ndarray) -> int:
-    """Write the groups of a chunk, which is not the first (`later`); return what the sums get too much."""
+    """Write the groups of a chunk, before which others are added (`later`); return what the sums get too much."""
     excess = 0
     sources[:] = 0
     for p in range(PLACES):

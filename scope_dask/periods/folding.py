@@ -16,28 +16,38 @@ from numba.types import CPointer
 from scope_dask.compiled import jit
 from scope_dask.periods import bitsliced, peaks
 from scope_dask.periods.bins import MAGNITUDE_BINS, PHASE_BINS, longest_curve, magnitude_bins, usable
-from scope_dask.periods.bitsliced import LANES, REGISTERS, ROWS, UNROLL, add8, add_carries, bit
+from scope_dask.periods.bitsliced import (
+    LANES,
+    REGISTERS,
+    ROWS,
+    UNROLL,
+    Planes,
+    add8,
+    add_carries,
+    bit,
+    load_planes,
+)
 from scope_dask.periods.grid import FrequencyGrid
-from scope_dask.periods.lanes import WIDTH, splat, store
+from scope_dask.periods.lanes import WIDTH, load, splat, store
 from scope_dask.periods.peaks import Peaks
-from scope_dask.periods.words import Words, load_words, multiples, one_hot, pointer, splat_word, store_words
+from scope_dask.periods.words import Words, load_words, multiples, one_hot, pointer, shifted, splat_word, store_words
 
 
 class Room(NamedTuple):
     """What the scan of a light curve works with: room for the longest, made once (used inside kernels)."""
 
     bins: np.ndarray  # int64: magnitude bin of every point, in the order of the light curve
-    t: np.ndarray  # days from the first point, by magnitude bin, each filled up to a multiple of 8 with zeros
-    bounds: np.ndarray  # (magnitude bins + 1,) int64: where the bins are in `t`
+    t: np.ndarray  # days from the first point, by magnitude bin, each filled up to a multiple of 16 with zeros
+    bounds: np.ndarray  # (magnitude bins + 1,) int64: where the bins begin in `t`, multiples of 16
     counts: np.ndarray  # (magnitude bins + 1,) int64: points of the bins, and of all
     planes: np.ndarray  # like `counts`: number of planes
-    likely: np.ndarray  # like `counts`: `bitsliced.likely_group`
+    likely: np.ndarray  # (magnitude bins + 1, 2) int64: `bitsliced.likely_groups`
     table: np.ndarray  # float32: n ln n
     steps: np.ndarray  # uint32, for every time: the phase step from one frequency to the next
     phases: np.ndarray  # uint32, for every time: the phase at the present frequency
-    offsets: np.ndarray  # uint32, 16 for every time: multiples of the step
-    rows: np.ndarray  # uint32: planes of a histogram
-    total: np.ndarray  # uint32: planes of the sum of the histograms
+    offsets: np.ndarray  # uint32, 16 for every time of a bin: multiples of the step
+    rows: np.ndarray  # uint32: the upper planes of a histogram
+    total: np.ndarray  # uint32: planes of the sum of the histograms, at all frequencies
     x: np.ndarray  # (LANES,) float32: −H of a tile
 
 
@@ -111,7 +121,7 @@ def _scan(
 @jit()
 def new_room(longest: int) -> Room:
     """Return room for light curves of up to `longest` points."""
-    size = (longest + MAGNITUDE_BINS * UNROLL + WIDTH) // WIDTH * WIDTH
+    size = longest + MAGNITUDE_BINS * WIDTH
     m = MAGNITUDE_BINS + 1
     return Room(
         np.empty(longest, np.int64),
@@ -119,13 +129,13 @@ def new_room(longest: int) -> Room:
         np.empty(m, np.int64),
         np.empty(m, np.int64),
         np.empty(m, np.int64),
-        np.empty(m, np.int64),
+        np.empty((m, 2), np.int64),
         _n_log_n(longest),
         np.zeros(size, np.uint32),
         np.zeros(size, np.uint32),
-        np.empty(size * WIDTH, np.uint32),
+        np.empty((longest + UNROLL) * WIDTH, np.uint32),
         np.empty(ROWS * WIDTH, np.uint32),
-        np.empty(ROWS * WIDTH, np.uint32),
+        np.empty(max(bitsliced.planes_for(longest), REGISTERS) * LANES, np.uint32),
         np.empty(LANES, np.float32),
     )
 
@@ -150,7 +160,7 @@ def prepare(room: Room, hjd: np.ndarray, mag: np.ndarray, rescaled: bool) -> int
         counts[room.bins[i]] += 1
     bounds[0] = 0
     for m in range(MAGNITUDE_BINS):
-        bounds[m + 1] = bounds[m] + (counts[m] + UNROLL - 1) // UNROLL * UNROLL
+        bounds[m + 1] = bounds[m] + (counts[m] + WIDTH - 1) // WIDTH * WIDTH
     room.t[: bounds[-1]] = 0.0
     counts[:] = 0
     for i in range(hjd.size):
@@ -160,56 +170,70 @@ def prepare(room: Room, hjd: np.ndarray, mag: np.ndarray, rescaled: bool) -> int
     counts[-1] = hjd.size
     for m in range(counts.size):
         room.planes[m] = bitsliced.planes_for(counts[m])
-        room.likely[m] = bitsliced.likely_group(counts[m], PHASE_BINS)
+        room.likely[m] = bitsliced.likely_groups(counts[m], PHASE_BINS)
     return int(bounds[-1])
 
 
 @jit()
 def entropy_tile(room: Room) -> None:
     """Write −H of a tile of frequencies, whose first the phases are of, to `room.x`."""
-    bounds, counts, planes, likely, x = room.bounds, room.counts, room.planes, room.likely, room.x
-    steps, phases, offsets = pointer(room.steps), pointer(room.phases), pointer(room.offsets)
-    rows, total, table = pointer(room.rows), pointer(room.total), pointer(room.table)
-    n = counts[MAGNITUDE_BINS]
-    for i in range(bounds[MAGNITUDE_BINS]):
+    n_total = max(room.planes[MAGNITUDE_BINS], REGISTERS)
+    x, total, table = room.x, pointer(room.total), pointer(room.table)
+    x[:] = 0
+    room.total[: LANES * n_total] = 0
+    for m in range(MAGNITUDE_BINS):
+        if room.counts[m] > 0:
+            _add_bin(room, m, total, n_total, table)
+    first, last = room.likely[MAGNITUDE_BINS]
+    scale = splat(float32(1.0 / room.counts[MAGNITUDE_BINS]))
+    for i in range(0, LANES, WIDTH):
+        rows = shifted(total, i * n_total)
+        h = bitsliced.sum_function(load_planes(rows), rows, n_total, first, last, table, float32(-1))
+        store(x, i, (load(x, i) + h) * scale)
+
+
+@jit(forceinline=True)
+def _add_bin(room: Room, m: int, total: CPointer, n_total: int, table: CPointer) -> None:
+    """Add Σ n ln n of a magnitude bin to `room.x`, its histograms to those in `total`, at all frequencies of a tile.
+
+    One bin after the other, as its points and what the processor has learnt of its loops are used 32 times.
+    """
+    start, n, n_planes = room.bounds[m], room.counts[m], room.planes[m]
+    first, last = room.likely[m]
+    phases, steps = shifted(pointer(room.phases), start), shifted(pointer(room.steps), start)
+    offsets, rows = pointer(room.offsets), pointer(room.rows)
+    size = (n + UNROLL - 1) // UNROLL * UNROLL
+    for i in range(size):
         store_words(offsets, i * WIDTH, multiples(steps[i]))
-    for first in range(0, LANES, WIDTH):
-        for k in range(max(planes[MAGNITUDE_BINS], REGISTERS)):
-            store_words(total, k * WIDTH, splat_word(uint32(0)))
-        h = splat(float32(0))
-        for m in range(MAGNITUDE_BINS):
-            _histogram(phases, offsets, bounds[m], bounds[m + 1], counts[m], rows, planes[m])
-            h = h + bitsliced.sum_function(rows, planes[m], likely[m], table, float32(1))
-            bitsliced.add_histogram(rows, planes[m], total, planes[MAGNITUDE_BINS])
-        h = h + bitsliced.sum_function(total, planes[MAGNITUDE_BINS], likely[MAGNITUDE_BINS], table, float32(-1))
-        store(x, first, h * splat(float32(1.0 / n)))
-        bitsliced.next_frequencies(phases, steps, bounds[MAGNITUDE_BINS])
+    for i in range(0, LANES, WIDTH):
+        planes = _histogram(phases, steps, offsets, n, size, rows, n_planes)
+        h = bitsliced.sum_function(planes, rows, n_planes, first, last, table, float32(1))
+        store(room.x, i, load(room.x, i) + h)
+        bitsliced.add_histogram(planes, rows, n_planes, shifted(total, i * n_total), n_total)
 
 
 @jit(forceinline=True)
 def _histogram(
-    phases: CPointer, offsets: CPointer, start: int, end: int, n: int, rows: CPointer, n_planes: int
-) -> None:
-    """Write the histograms, at sixteen frequencies, of the points start … end − 1, of which the first `n` count."""
-    excess = n - (end - start)
+    phases: CPointer, steps: CPointer, offsets: CPointer, n: int, size: int, rows: CPointer, n_planes: int
+) -> Planes:
+    """Return the histograms of `size` points, of which `n` count, at sixteen frequencies; move the phases on."""
+    excess = n - size
     a, b, c, d = bit(excess, 0), bit(excess, 1), bit(excess, 2), bit(excess, 3)
     e = f = g = d  # the sign
     for k in range(REGISTERS, n_planes):
         store_words(rows, k * WIDTH, d)
-    for i in range(start, end - UNROLL, 2 * UNROLL):
-        a, b, c, x = _add_points(phases, offsets, i, a, b, c)
-        a, b, c, y = _add_points(phases, offsets, i + UNROLL, a, b, c)
-        d, e, f, g = add_carries(d, e, f, g, x, y, rows, n_planes)
-    if (end - start) % (2 * UNROLL):
-        a, b, c, x = _add_points(phases, offsets, end - UNROLL, a, b, c)
+    if size % (2 * UNROLL):
+        a, b, c, x = _add_points(phases, offsets, size - UNROLL, a, b, c)
         d, e, f, g = add_carries(d, e, f, g, x, splat_word(uint32(0)), rows, n_planes)
-    store_words(rows, 0, a)
-    store_words(rows, WIDTH, b)
-    store_words(rows, 2 * WIDTH, c)
-    store_words(rows, 3 * WIDTH, d)
-    store_words(rows, 4 * WIDTH, e)
-    store_words(rows, 5 * WIDTH, f)
-    store_words(rows, 6 * WIDTH, g)
+        bitsliced.next_frequencies(phases, steps, size - UNROLL)
+    i = size // (2 * UNROLL) * (2 * UNROLL)
+    while i > 0:
+        i -= 2 * UNROLL
+        a, b, c, x = _add_points(phases, offsets, i + UNROLL, a, b, c)
+        a, b, c, y = _add_points(phases, offsets, i, a, b, c)
+        d, e, f, g = add_carries(d, e, f, g, x, y, rows, n_planes)
+        bitsliced.next_frequencies(phases, steps, i)
+    return a, b, c, d, e, f, g
 
 
 @jit(forceinline=True)

@@ -23,7 +23,7 @@ def _sums(y, bins, room, out):
     schedule = digits.new_schedule(y.size)
     digits.plan(schedule, y, y.size)
     each, places, excess = schedule.size
-    for k in range((y.size + each - 1) // each):
+    for k in range((y.size - 1) // each, -1, -1):
         for i in range(min(each, y.size - k * each)):
             for l in range(16):
                 room[(digits.POINTS + i) * 16 + l] = np.uint32(1) << bins[l, k * each + i]
