@@ -52,10 +52,7 @@ class Task:
 class Jobs(Protocol):
     """Where the jobs of a script run.
 
-    Attributes
-    ----------
-    serial : bool
-        Whether `submit` runs a job to its end.
+    `serial` tells whether `submit` runs a job to its end.
     """
 
     serial: ClassVar[bool]
@@ -296,11 +293,11 @@ class Submission:
     def failure(self, task: Task) -> str:
         """Say in one line how a task failed."""
         log = self.last_log(task)
-        tries = len(self._submitted.get(task.name, ()))
+        tries = f"{task.title}: {len(self._submitted.get(task.name, ()))} jobs"
         if log is None:
-            return f"{task.title}: {tries} jobs ended before they began"
+            return f"{tries} ended before they began"
         said = ", ".join(filter(None, [log.killed, log.last_line])) or "it says nothing"
-        return f"{task.title}: {tries} jobs, the last in {log.path.with_suffix('.err')}: {said}"
+        return f"{tries}, the last in {log.path.with_suffix('.err')}: {said}"
 
     def _run(self) -> Standing:
         refusals = BackOff(min(self.options.wait_seconds, 10.0))
@@ -369,10 +366,8 @@ class Submission:
                 found.add(task.name)
         for folder, own in folders.items():
             # A listing, for on a network file system a file that was not there is remembered as absent.
-            names = set(os.listdir(folder)) if folder.is_dir() else set()
-            found |= {
-                t.name for t in own if t.output and t.output.name in names and t.output.stat().st_mtime >= t.since
-            }
+            times = {e.name: e.stat().st_mtime for e in os.scandir(folder)} if folder.is_dir() else {}
+            found |= {task.name for task in own if task.output and times.get(task.output.name, -1.0) >= task.since}
         return found
 
     def _tell(self, line: str) -> None:
