@@ -17,6 +17,7 @@ from scope_dask.commands._training import (
     dnn_or_xgb,
     model_options,
     models_folder,
+    threads,
     warn,
 )
 from scope_dask.errors import OptionError, SourceError
@@ -276,13 +277,19 @@ def _train(call: Call, plan: Plan) -> tuple[TrainedModel, list[dict[str, Any]]]:
 
 
 def _train_out_of_core(call: Call, plan: Plan) -> TrainedModel:
+    from dask.system import CPU_COUNT
+
     from scope_dask.training.options import TrainingOptions
     from scope_dask.training.out_of_core import train_out_of_core
 
     assert isinstance(plan.options, TrainingOptions)
     with client_of(call, n_workers=1) as client:
-        call.say(f"{plan.tag}: xgb on {plan.dataset}, by {len(client.nthreads()) or 'the'} workers")
-        return train_out_of_core(plan.dataset, plan.label, plan.tag, plan.options, client)
+        client.wait_for_workers(1)
+        there = client.nthreads()
+        own = max(there.values()) if call.options.cluster else max(1, CPU_COUNT // len(there))
+        call.say(f"{plan.tag}: xgb on {plan.dataset}, by {len(there)} workers")
+        options = replace(plan.options, n_jobs=threads(own))
+        return train_out_of_core(plan.dataset, plan.label, plan.tag, options, client)
 
 
 def _swept(

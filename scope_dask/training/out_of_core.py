@@ -101,7 +101,7 @@ def train_out_of_core(
     """
     if options.search is not None:
         raise OptionError("the search of parameters needs the table in memory: leave it out (--skip-cv)")
-    files = FeatureFiles.find([Path(path)])
+    files = FeatureFiles.find([Path(path).resolve()])  # workers may be in another folder
     options = replace(options, fourier=files.stated("fourier", options.fourier))  # type: ignore[arg-type]
     names = tuple(options.features or feature_names(files.columns, options.period_suffix))
     if missing := [name for name in names if name not in files.columns]:
