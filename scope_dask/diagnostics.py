@@ -37,8 +37,8 @@ LOCAL_CONFIG = {
     # Partitions wait at the scheduler and their results are small: there is nothing to steal and no copy to manage,
     # and looking for it costs a fifth of the scheduler's time.
     "distributed.scheduler.work-stealing": False,
-    # So a partition is given to a worker when it has nothing to do, not one more in advance, which would then wait there
-    # behind a long one, and be computed twice where the worker dies.
+    # So a partition is given to a worker when it has nothing to do, not one more in advance, which would then wait
+    # there behind a long one, and be computed twice where the worker dies.
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.scheduler.active-memory-manager.start": False,
     # sys._current_frames, which the profiler keeps calling, can stop an older Python for good (CPython issue 106883).
