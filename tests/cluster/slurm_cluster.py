@@ -20,11 +20,11 @@ def profile(**changes: Any) -> ClusterProfile:
     plain: dict[str, Any] = {
         "partition": "cpu",
         "memory": "640 MiB",
-        "walltime": "0:10:00",
+        "walltime": "1:00:00",  # of no job or cluster that is not ended by a test, however busy the machine
         "interface": "lo",
         "poll": "1 s",
         "death_timeout": "20 s",
-        "idle_timeout": "5 minutes",
+        "idle_timeout": "30 minutes",
     }
     return ClusterProfile(**plain | changes)
 
