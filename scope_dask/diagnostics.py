@@ -41,6 +41,8 @@ LOCAL_CONFIG = {
     # there behind a long one, and be computed twice where the worker dies.
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.scheduler.active-memory-manager.start": False,
+    # Every connection keeps its last messages, for those who debug Dask: much memory of a scheduler of many workers.
+    "distributed.admin.low-level-log-length": 100,
     # sys._current_frames, which the profiler keeps calling, can stop an older Python for good (CPython issue 106883).
     "distributed.worker.profile.enabled": (3, 11, 9) <= sys.version_info < (3, 12) or sys.version_info >= (3, 12, 3),
 }
