@@ -10,7 +10,6 @@ from typing import Any
 import dask.dataframe as dd
 import pandas as pd
 import pyarrow as pa
-from distributed.metrics import context_meter
 
 from scope_dask import tally
 from scope_dask.errors import SchemaError
@@ -104,6 +103,8 @@ def _arrow_type(dtype: object) -> pa.DataType:
 
 def run_kernel(partition: pd.DataFrame, stage: Stage, options: Any) -> pd.DataFrame:
     """Run a stage on one partition, check what comes out, and add to the partition's history."""
+    from distributed.metrics import context_meter  # loaded where something is computed, not where a graph is built
+
     stage.requires(options).require(partition, f"stage {stage.name!r}")
     past = tally.history(partition)
     plain = partition.copy(deep=False)
