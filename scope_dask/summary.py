@@ -85,7 +85,7 @@ class RunSummary:
         """Return what each stage did, as lines of text."""
         lines = []
         if self.stages:
-            lines.append(f"{'stage':<12} {'rows in':>12} {'rows out':>12} {'CPU seconds':>12} {'rows/s/core':>12}")
+            lines.append(f"{'stage':<12} {'rows in':>12} {'rows out':>12} {'kernel s':>12} {'rows/s/core':>12}")
         for name, stage in self.stages.items():
             rate = f"{stage.rows_in / stage.seconds:,.0f}" if stage.seconds > 0 else "-"
             lines.append(f"{name:<12} {stage.rows_in:>12,} {stage.rows_out:>12,} {stage.seconds:>12,.1f} {rate:>12}")
