@@ -192,7 +192,7 @@ def entropy_tile(room: Room) -> None:
         store(x, i, (load(x, i) + h) * scale)
 
 
-@jit(forceinline=True)
+@jit()
 def _add_bin(room: Room, m: int, total: CPointer, n_total: int, table: CPointer) -> None:
     """Add Σ n ln n of a magnitude bin to `room.x`, its histograms to those in `total`, at all frequencies of a tile.
 
