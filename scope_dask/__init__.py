@@ -27,7 +27,7 @@ _HOME = {
     "scores": "scope_dask.inference.scores",
     "show_versions": "scope_dask.diagnostics",
     "simulate_sources": "scope_dask.simulate",
-    "train": "scope_dask.training.xgb",
+    "train": "scope_dask.training.fitting",
     "write": "scope_dask.writing",
     "write_archive": "scope_dask.sources.archive",
 }
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from scope_dask.sources.hats import read_hats
     from scope_dask.sources.kowalski.reader import read_kowalski
     from scope_dask.sources.rubin.reader import read_rubin
-    from scope_dask.training.xgb import train
+    from scope_dask.training.fitting import train
     from scope_dask.writing import write
 
 

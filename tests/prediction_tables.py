@@ -13,7 +13,8 @@ from kowalski_documents import matchfile_id
 
 from scope_dask.formats import write_table
 from scope_dask.schema import DMDT
-from scope_dask.training.xgb import TrainingOptions, train_all
+from scope_dask.training.fitting import train_all
+from scope_dask.training.options import TrainingOptions
 from scope_dask.user_config import packaged_defaults
 from scope_dask.user_config.features import feature_names
 

@@ -32,7 +32,8 @@ from scope_dask.inference.scores import scores
 from scope_dask.journal import Journal
 from scope_dask.pipeline import Pipeline
 from scope_dask.simulate import simulate_sources
-from scope_dask.training.xgb import TrainingOptions, save_models, train_all
+from scope_dask.training.fitting import save_models, train_all
+from scope_dask.training.options import TrainingOptions
 from scope_dask.writing import JOURNAL
 
 SIMULATE = {

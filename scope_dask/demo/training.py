@@ -13,8 +13,8 @@ from dask.base import tokenize
 from scope_dask.demo.labels import Labels
 from scope_dask.errors import ModelError
 from scope_dask.inference.models import Models, load_models, read_manifest
+from scope_dask.training.fitting import cross_validate, save_models, train_all
 from scope_dask.training.options import TrainingOptions
-from scope_dask.training.xgb import cross_validate, save_models, train_all
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -11,9 +11,7 @@ from scope_dask.errors import UsageError
 from scope_dask.inference.calibration import Calibration, log_odds
 from scope_dask.inference.preparation import predict
 from scope_dask.training.options import CalibrationMethod
-
-if TYPE_CHECKING:
-    from scope_dask.training.fitting import Fitted, Sample
+from scope_dask.training.sample import Fitted, Sample
 
 
 def calibrated(fitted: Fitted, sample: Sample, method: CalibrationMethod) -> Fitted:

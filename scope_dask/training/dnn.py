@@ -18,11 +18,9 @@ from scope_dask.inference.dnn import WEIGHTS, network_score, read_network, read_
 from scope_dask.inference.manifest import manifest_path, read_manifest
 from scope_dask.inference.network import SIDE, Network
 from scope_dask.inference.preparation import Preparation
-from scope_dask.training.fitting import Fitted, Sample
 from scope_dask.training.log import LOGGER
 from scope_dask.training.options import METRICS, N_MINIMISED, DNNOptions
-
-__all__ = ["DNNOptions", "build", "fit"]
+from scope_dask.training.sample import Fitted, Sample
 
 
 def keras_modules(threads: int = 1) -> tuple[Any, Any]:

@@ -36,10 +36,11 @@ from scope_dask.training.dataset import (
 )
 from scope_dask.training.devices import gpu_or_cpu
 from scope_dask.training.evaluation import binary_metrics
-from scope_dask.training.fitting import Fitted, Sample, TrainedModel, check_tag, counted, described, thinned
+from scope_dask.training.fitting import TrainedModel, check_tag, counted, described, thinned
 from scope_dask.training.labelled import class_labels, read_labelled, stars
 from scope_dask.training.neighbours import Neighbours, chosen_donors
 from scope_dask.training.options import TrainingOptions
+from scope_dask.training.sample import Fitted, Sample
 from scope_dask.training.search import booster_parameters
 from scope_dask.training.xgb import fitted_trees, pre_trained
 

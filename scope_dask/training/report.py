@@ -16,8 +16,9 @@ from scope_dask.inference.preparation import Inputs, predict
 from scope_dask.training import figures
 from scope_dask.training.dataset import PARTS
 from scope_dask.training.evaluation import CUT, binary_metrics
-from scope_dask.training.fitting import Sample, TrainedModel
+from scope_dask.training.fitting import TrainedModel
 from scope_dask.training.options import RecordOptions
+from scope_dask.training.sample import Sample
 
 __all__ = ["RecordOptions", "calibration_bins", "feature_importance", "scored", "statistics", "write_record"]
 

@@ -15,7 +15,7 @@ from scope_dask.training.log import LOGGER
 from scope_dask.training.options import GridSearch, TrainingOptions
 
 if TYPE_CHECKING:
-    from scope_dask.training.fitting import Sample
+    from scope_dask.training.sample import Sample
 
 SEARCHED = ("max_depth", "min_child_weight", "subsample", "colsample_bytree", "eta")
 _PAIRS = (SEARCHED[:2], SEARCHED[2:4])

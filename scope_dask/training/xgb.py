@@ -12,32 +12,9 @@ from scope_dask.errors import ModelError
 from scope_dask.inference.manifest import manifest_path, read_manifest
 from scope_dask.inference.preparation import Preparation
 from scope_dask.inference.xgb import booster_score, load_booster
-from scope_dask.training.evaluation import best_class, binary_metrics, confusion
-from scope_dask.training.fitting import (
-    Fitted,
-    Sample,
-    TrainedModel,
-    cross_validate,
-    save_models,
-    train,
-    train_all,
-)
 from scope_dask.training.options import TrainingOptions
+from scope_dask.training.sample import Fitted, Sample
 from scope_dask.training.search import SEARCHED, booster_parameters, staged_search
-
-__all__ = [
-    "TrainedModel",
-    "TrainingOptions",
-    "best_class",
-    "binary_metrics",
-    "boost",
-    "confusion",
-    "cross_validate",
-    "fit",
-    "save_models",
-    "train",
-    "train_all",
-]
 
 
 def fit(sample: Sample, options: TrainingOptions) -> Fitted:

@@ -25,7 +25,8 @@ from scope_dask.inference.models import load_models
 from scope_dask.inference.preparation import Inputs, Preparation, dmdt_values, predict
 from scope_dask.inference.scores import scores
 from scope_dask.schema import DMDT
-from scope_dask.training.xgb import TrainingOptions, train
+from scope_dask.training.fitting import train
+from scope_dask.training.options import TrainingOptions
 
 NAMES = ("skew", "wstd", "iqr", "ad", "chi2red")
 # Rounding of float32 sums of some hundred terms of order 1, halved by the slope of the sigmoid (at most 1/4).

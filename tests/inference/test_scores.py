@@ -24,7 +24,8 @@ from scope_dask.errors import ModelError, SchemaError
 from scope_dask.inference.models import Manifest, Models, load_models, read_manifest, score_of
 from scope_dask.inference.scores import SCORES, score_partition, scores
 from scope_dask.schema import feature_schema
-from scope_dask.training.xgb import TrainedModel, TrainingOptions, save_models, train_all
+from scope_dask.training.fitting import TrainedModel, save_models, train_all
+from scope_dask.training.options import TrainingOptions
 
 SUFFIX = "ELS_ECE_EAOV"
 WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from keras_files import keras2_file, network
 
-from scope_dask.training.xgb import TrainingOptions, train
+from scope_dask.training.fitting import train
+from scope_dask.training.options import TrainingOptions
 
 FEW, MANY = 4, 28
 ROWS = 6000

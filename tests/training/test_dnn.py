@@ -23,8 +23,9 @@ from scope_dask.inference.scores import scores
 from scope_dask.schema import DMDT
 from scope_dask.training import dnn
 from scope_dask.training.dataset import fit_preparation
-from scope_dask.training.fitting import Sample, TrainedModel, cross_validate, thinned, train
+from scope_dask.training.fitting import TrainedModel, cross_validate, thinned, train
 from scope_dask.training.options import DNNOptions, TrainingOptions
+from scope_dask.training.sample import Sample
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 # TensorFlow's variables do not know NumPy 2's argument copy.

@@ -26,16 +26,9 @@ from scope_dask.training.dataset import (
     split,
     targets,
 )
-from scope_dask.training.xgb import (
-    TrainingOptions,
-    best_class,
-    binary_metrics,
-    confusion,
-    cross_validate,
-    save_models,
-    train,
-    train_all,
-)
+from scope_dask.training.evaluation import best_class, binary_metrics, confusion
+from scope_dask.training.fitting import cross_validate, save_models, train, train_all
+from scope_dask.training.options import TrainingOptions
 
 SUFFIX = "ELS_ECE_EAOV"
 FEW = TrainingOptions(features=("skew", f"period_{SUFFIX}", "wstd", "iqr"), num_boost_round=40)
