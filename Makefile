@@ -28,7 +28,7 @@ demo: .venv/.installed-plot ## Classify a simulated field, or real light curves:
 test: lint ## Run ruff, mypy and the tests (TESTS=tests/periods for some of them, WORKERS=0 in one process)
 	@echo 'Compiling the kernels (a minute when they changed, else a second)'
 	@$(python) -m scope_dask.extraction.warm_up
-	$(python) -m pytest -n $(WORKERS) --dist loadscope $(TESTS)
+	$(python) -m pytest -n $(WORKERS) --dist loadscope --max-worker-restart 2 $(TESTS)
 
 lint: .venv/.installed-test ## Run ruff and mypy
 	$(python) -m ruff check

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+# The profiler of Dask can stop Python 3.11.7 for good (scope_dask.diagnostics.LOCAL_CONFIG), and with it the tests.
+os.environ.setdefault("DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED", "False")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # `make test &` in a script: what the tests start heeds it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 from kowalski_server import KowalskiServer
 from kowalski_sky import SOURCES
+from processes import started
 
 PLACE = {"field": 301, "ccd": 2, "quad": 4}
 CURVES = 200  # different light curves; more would only make the server slower
@@ -118,7 +119,7 @@ def peaks(command: Sequence[str], folder: Path, timeout: float) -> list[int]:
     found: dict[int, int] = {}
     end = time.monotonic() + timeout
     with tempfile.TemporaryFile("w+") as said:
-        with subprocess.Popen(command, cwd=folder, stdout=said, stderr=said) as process:
+        with started(command, cwd=folder, stdout=said, stderr=said) as process:
             tree = psutil.Process(process.pid)
             while process.poll() is None and time.monotonic() < end:
                 with contextlib.suppress(psutil.Error, OSError):
@@ -126,7 +127,6 @@ def peaks(command: Sequence[str], folder: Path, timeout: float) -> list[int]:
                         found[one.pid] = max(found.get(one.pid, 0), _high_water(one.pid))
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(_POLL_SECONDS)
-            process.kill()
         if process.returncode:
             said.seek(0)
             raise RuntimeError(f"exit code {process.returncode}: {said.read()}")

@@ -22,6 +22,7 @@ from click.testing import CliRunner, Result
 from clusters import two_workers
 from curve_tables import curve_table
 from distributed import Client
+from processes import started
 
 from scope_dask.commands.scope import scope
 from scope_dask.conditioning.lightcurves import lightcurves
@@ -300,7 +301,7 @@ main()
 def interrupt(config: str, out: Path, number: int) -> tuple[int, str]:
     """Run the command in a process group of its own, send the group a signal after four partitions."""
     arguments = [sys.executable, "-c", HEEDS_CTRL_C, "scope", "run", config]
-    with subprocess.Popen(arguments, start_new_session=True, stderr=subprocess.PIPE, text=True) as process:
+    with started(arguments, start_new_session=True, stderr=subprocess.PIPE, text=True) as process:
         limit = time.monotonic() + 200
         while len(done(out)) < 4 and time.monotonic() < limit and process.poll() is None:
             time.sleep(0.01)

@@ -21,6 +21,7 @@ import pytest
 from clusters import computed, partition, table, two_workers
 from curve_tables import curve_table
 from distributed import Client
+from processes import started
 
 from scope_dask import tally
 from scope_dask._version import __version__
@@ -294,12 +295,11 @@ def test_a_run_that_is_killed_goes_on_where_it_was(client: Client, out: Path, lo
     count, seconds = 16, 0.2
     script = tmp_path / "killed.py"
     script.write_text(KILLED.format(log=str(log), out=str(out), count=count, seconds=seconds))
-    victim = subprocess.Popen([sys.executable, str(script)], start_new_session=True, env=environment())
-    limit = time.monotonic() + 120
-    while len(records(out)) < 4 and time.monotonic() < limit and victim.poll() is None:
-        time.sleep(0.02)
-    os.killpg(victim.pid, signal.SIGKILL)
-    victim.wait()
+    with started([sys.executable, str(script)], start_new_session=True, env=environment()) as victim:
+        limit = time.monotonic() + 120
+        while len(records(out)) < 4 and time.monotonic() < limit and victim.poll() is None:
+            time.sleep(0.02)
+        os.killpg(victim.pid, signal.SIGKILL)
     done = records(out)
     assert 4 <= len(done) < count
     computed(log)

@@ -34,5 +34,6 @@ def slurm_machine(tmp_path_factory) -> Iterator[Path]:
             subprocess.run(["sinfo", "--noheader"], check=True, capture_output=True, timeout=10)
         except (OSError, subprocess.SubprocessError):
             pytest.skip("the one-machine SLURM does not answer: start it with cluster/slurm/up.sh")
+        subprocess.run(["scancel", "--user=root"], check=True, timeout=60)  # of tests that were ended
         yield clusters
     changes.undo()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import started
 from slurm_cluster import until
 
 from scope_dask.cluster.batch import BatchJob, WrittenScript, write_scripts
@@ -111,12 +112,11 @@ def test_a_prologue_that_fails_ends_the_job(tmp_path) -> None:
 def test_a_job_that_a_signal_ends_is_not_done(tmp_path) -> None:
     (tmp_path / "slurm.sub").write_text(job(tmp_path, ["touch begun; sleep 600"]).text())
     with (tmp_path / "log.out").open("wb") as log:
-        process = subprocess.Popen(
-            ["bash", str(tmp_path / "slurm.sub")], cwd=tmp_path, stdout=log, start_new_session=True
-        )
-        until((tmp_path / "begun").exists)
-        os.killpg(process.pid, signal.SIGTERM)  # as SLURM does it, to all processes of the job
-        assert process.wait(60) == 143
+        command = ["bash", str(tmp_path / "slurm.sub")]
+        with started(command, cwd=tmp_path, stdout=log, start_new_session=True) as process:
+            until((tmp_path / "begun").exists)
+            os.killpg(process.pid, signal.SIGTERM)  # as SLURM does it, to all processes of the job
+            assert process.wait(60) == 143
     assert (read_log(tmp_path / "log.out").exit_code, read_log(tmp_path / "log.out").done) == (143, False)
 
 

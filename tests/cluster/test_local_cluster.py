@@ -111,7 +111,7 @@ def test_of_two_launches_at_once_one_wins() -> None:
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     try:
         (won, _, _), (lost, said, wrong) = sorted(
-            (one.returncode, *told) for one in both for told in [one.communicate()]
+            (one.returncode, *told) for one in both for told in [one.communicate(timeout=90)]
         )
         assert (won, lost, said) == (0, EXIT_USAGE, "")
         assert re.fullmatch(

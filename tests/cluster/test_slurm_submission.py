@@ -14,6 +14,7 @@ import dask
 import generation_sky as sky
 import pyarrow.parquet as pq
 import pytest
+from processes import started
 from slurm_cluster import PATIENCE, slurm, until
 from training_tables import labelled_table
 
@@ -127,17 +128,17 @@ def test_an_interrupted_submission_goes_on_from_the_queue(tmp_path) -> None:
     command(tmp_path, "run_inference_slurm", *SITE, "--Ncore", 1, "--job-name", tmp_path.name)
     words = ["--fields", "1", "2", "3", "--max-instances", "2", *LOOP]
     called = [sys.executable, "-m", "scope_dask.commands.run_inference_job_submission", *words]
-    process = subprocess.Popen(called, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     try:
-        until(lambda: len(in_queue(tmp_path)) == 2, 120)
-        process.send_signal(signal.SIGTERM)
-        said, told = process.communicate(timeout=60)
+        with started(called, cwd=tmp_path, **piped) as process:
+            until(lambda: len(in_queue(tmp_path)) == 2, 120)
+            process.send_signal(signal.SIGTERM)
+            said, told = process.communicate(timeout=60)
         assert process.returncode == 130
         assert said.endswith("jobs that are in the queue stay there: scancel ends them\n")
         assert told == "interrupted: what was finished is kept, the same command goes on from there\n"
         assert in_queue(tmp_path) == [f"{tmp_path.name}_1", f"{tmp_path.name}_2"]
     finally:
-        process.kill()
         (tmp_path / "calm").touch()
     assert command(tmp_path, "run_inference_job_submission", *words).endswith("3 of 3 done\n")
     assert len(list((tmp_path / "inference" / "logs").glob("*.out"))) == 3, "no field had two jobs"

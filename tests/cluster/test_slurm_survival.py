@@ -17,6 +17,7 @@ import psutil
 import pytest
 from clusters import computed, table
 from distributed import Client
+from processes import started
 from slurm_cluster import connected, jobs, launched, slurm, until
 
 from scope_dask.cluster.connect import client_of
@@ -155,7 +156,7 @@ def test_a_client_that_is_killed(folder, client, tmp_path) -> None:
     )
     (tmp_path / "log").mkdir()
     arguments = [folder.name, str(tmp_path), str(COUNT), str(SECONDS)]
-    with subprocess.Popen([sys.executable, "-c", program, *arguments], stderr=subprocess.DEVNULL) as process:
+    with started([sys.executable, "-c", program, *arguments], stderr=subprocess.DEVNULL) as process:
         journal = tmp_path / "out" / "_records.jsonl"
         until(lambda: journal.exists() and journal.read_text().count("\n") > COUNT // 6)
         process.kill()

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import started
 
 from scope_dask.cluster.batch import BatchJob, WrittenScript, write_scripts
 from scope_dask.cluster.profile import ClusterProfile
@@ -138,7 +139,7 @@ def test_two_loops_do_not_submit_the_same(script, tmp_path) -> None:
 
 PROGRAM = """
 import sys, pathlib
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {tests!r}
 from test_submission import submission, tasks, WrittenScript
 folder = pathlib.Path({folder!r})
 submission(WrittenScript.read(folder / "slurm" / "slurm.sub", "a test"), tasks(folder, "0", "1", "2"), []).run()
@@ -149,15 +150,16 @@ def test_an_interrupted_loop_ends_its_job_and_the_next_one_goes_on(script, tmp_p
     script = written(
         tmp_path, f'cd {tmp_path}; test -e calm -o "$QID" = 0 || {{ touch begun; exec sleep 600; }}; touch "out/$QID"'
     )
-    code = PROGRAM.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
-    end = time.monotonic() + 120
-    while not (tmp_path / "begun").exists():
-        assert time.monotonic() < end
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) != 0
+    tests = [str(folder) for folder in Path(__file__).parents[:2]]
+    code = PROGRAM.format(tests=tests, folder=str(tmp_path))
+    with started([sys.executable, "-c", code], stderr=subprocess.DEVNULL) as process:
+        end = time.monotonic() + 120
+        while not (tmp_path / "begun").exists():
+            assert time.monotonic() < end
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) != 0
     (tmp_path / "calm").touch()
     said: list[str] = []
     assert len(submission(script, tasks(tmp_path, "0", "1", "2"), said).run().done) == 3

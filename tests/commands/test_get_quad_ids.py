@@ -16,6 +16,7 @@ import pytest
 from kowalski_documents import matchfile_id
 from kowalski_server import html
 from kowalski_sky import FEATURES, LARGE, SOURCES, lightcurve_frame
+from processes import started
 
 from scope_dask.commands import _threads, check_quads_for_sources, get_quad_ids
 from scope_dask.commands._layout import find_file
@@ -206,7 +207,7 @@ def test_options_that_have_no_use_are_warned_of(workplace, capsys) -> None:
 def test_an_interrupted_command_does_not_wait_for_its_queries(workplace, number) -> None:
     workplace.pause = 20.0
     words = [sys.executable, "-m", get_quad_ids.__name__, *ALL, "--field", "296", "--whole-field"]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+    with started(words, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 30
         while not workplace.queries and time.monotonic() < deadline:
             time.sleep(0.05)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from clusters import two_workers
 from prediction_tables import FIELD, feature_table, save_xgb_models, write_features
+from processes import started
 
 from scope_dask.commands import run_inference
 from scope_dask.formats import parts_folder, read_table
@@ -45,7 +46,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.M
     environment = os.environ | {"PYTHONPATH": str(Path(run_inference.__file__).parents[2])}
     with two_workers() as client:
         command = [sys.executable, "-m", "scope_dask.commands.run_inference", *words(client.scheduler.address)]
-        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+        with started(command, env=environment, stdout=subprocess.DEVNULL) as process:
             deadline = time.monotonic() + 200
             while len(recorded()) < ENOUGH and time.monotonic() < deadline and process.poll() is None:
                 time.sleep(0.01)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from fritz_server import FritzServer
 from fritz_world import ONTOLOGICAL, PHENOMENOLOGICAL
 from kowalski_documents import place as at
 from kowalski_sky import FEATURES, SOURCES
+from processes import started
 
 from scope_dask.formats import read_table, write_table
 
@@ -207,12 +207,12 @@ def test_an_interrupted_download_goes_on(place, how) -> None:
     ids = sky(place.fritz, 40)
     sample(obj_id=ids)
     place.configure(fritz={**place.fritz_section(), "rate": 60, "burst": 1})
-    process = subprocess.Popen(place.command(NAME, "--file", "sample.csv"), cwd=place.folder, env=place.environment)
-    while len(place.fritz.requests) < 30:
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(how)
-    assert process.wait(20) == (-how if how == signal.SIGKILL else 130)
+    with started(place.command(NAME, "--file", "sample.csv"), cwd=place.folder, env=place.environment) as process:
+        while len(place.fritz.requests) < 30:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(how)
+        assert process.wait(20) == (-how if how == signal.SIGKILL else 130)
     kept = len(read_table("fritzDownload/sample_fritzDownload.parquet"))
     assert 0 < kept < 40
     before = len(place.fritz.requests)

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from faulty_http import Fault, html
 from fritz_server import FritzServer, write_then
+from processes import started
 
 from scope_dask.commands.scope_manage_annotation import number_or_text
 from scope_dask.formats import read_table, write_table
@@ -109,14 +110,13 @@ def test_an_ended_call_goes_on_and_sends_nothing_twice(place, action, how) -> No
     def writes() -> int:
         return sum(r.method != "GET" for r in place.fritz.requests)
 
-    process = subprocess.Popen(
-        place.command(NAME, *words), cwd=place.folder, env=place.environment, stdout=subprocess.DEVNULL
-    )
-    while writes() < 8:
-        assert process.poll() is None
-        time.sleep(0.005)
-    process.send_signal(how)
-    assert process.wait(20) == (-how if how == signal.SIGKILL else 130)
+    silent = {"cwd": place.folder, "env": place.environment, "stdout": subprocess.DEVNULL}
+    with started(place.command(NAME, *words), **silent) as process:
+        while writes() < 8:
+            assert process.poll() is None
+            time.sleep(0.005)
+        process.send_signal(how)
+        assert process.wait(20) == (-how if how == signal.SIGKILL else 130)
     result = read_table(f"fritzAnnotations/many_{action}_revisedperiod.csv")
     assert result["obj_id"].tolist() == ids
     assert 0 < result["done"].notna().sum() < 20

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 import yaml
 from clusters import two_workers
 from distributed import Client, WorkerPlugin
+from processes import started
 from training_tables import write_labelled
 
 from scope_dask.commands import scope_train
@@ -143,10 +145,10 @@ def test_a_dry_run_tells_what_would_be_trained(place, capsys) -> None:
     assert not Path("models_xgb").exists()
 
 
-def start() -> subprocess.Popen[str]:
+def training() -> AbstractContextManager[subprocess.Popen[str]]:
     line = "--path-dataset set.parquet --tags vnv --algorithms xgb --random-states 1 2 3 --save --n-workers 1"
     environment = os.environ | {"PYTHONPATH": str(Path(scope_train.__file__).parents[2])}
-    return subprocess.Popen(
+    return started(
         [sys.executable, "-m", "scope_dask.commands.scope_train", *line.split(), "--skip-cv"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -166,14 +168,14 @@ def finished(journal: Path) -> dict[str, int]:
 
 def test_a_run_that_is_killed_goes_on(place) -> None:
     journal = Path("models_xgb/experiment") / JOURNAL
-    with start() as first:
+    with training() as first:
         deadline = time.monotonic() + 300
         while not finished(journal) and time.monotonic() < deadline:
             time.sleep(0.02)
         first.send_signal(signal.SIGKILL)
     before = finished(journal)
     assert 0 < len(before) < 3
-    with start() as second:
+    with training() as second:
         out, err = second.communicate(timeout=300)
     assert second.returncode == 0, err
     assert f"{3 - len(before)} models trained, {len(before)} were there" in out

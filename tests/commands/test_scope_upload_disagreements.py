@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from fritz_observations import User
 from fritz_server import write_then
 from kowalski_documents import source_documents
 from kowalski_sky import FEATURES, SOURCES
+from processes import started
 from secrets_search import files_with
 
 from scope_dask import ragged
@@ -82,12 +82,12 @@ def test_an_ended_call_goes_on_and_sends_nothing_twice(place, sky, how) -> None:
     def written() -> list[str]:
         return [r.path for r in place.fritz.requests if r.method == "POST"]
 
-    process = subprocess.Popen(place.command(NAME, *LINE), cwd=place.folder, env=place.environment)
-    while len(written()) < 3:
-        assert process.poll() is None
-        time.sleep(0.005)
-    process.send_signal(how)
-    assert process.wait(20) == (-how if how == signal.SIGKILL else 130)
+    with started(place.command(NAME, *LINE), cwd=place.folder, env=place.environment) as process:
+        while len(written()) < 3:
+            assert process.poll() is None
+            time.sleep(0.005)
+        process.send_signal(how)
+        assert process.wait(20) == (-how if how == signal.SIGKILL else 130)
     assert read_table("fritzUpload/disagreements_360.parquet")["obj_id"].notna().sum() >= 1
     place.configure()
     place.run(NAME, *LINE)

@@ -13,6 +13,7 @@ import pytest
 from faulty_http import Fault, html
 from fritz_server import write_then
 from fritz_world import PHENOMENOLOGICAL
+from processes import started
 from upload_sample import BASE, MAPPER, NAME, names, posted, write_sample
 
 from scope_dask.formats import read_table
@@ -48,14 +49,13 @@ def test_failures_on_the_way_leave_nothing_twice_and_nothing_out(place, sample) 
 def test_an_ended_upload_goes_on_and_sends_nothing_twice(place, sample, writes, how) -> None:
     place.configure(fritz={**place.fritz_section(), "rate": 120, "burst": 1})
     words = [*BASE, "--classification", "read", "--post-survey-id", "--comment", "hi", "--write-obj-id"]
-    process = subprocess.Popen(
-        place.command(NAME, *words), cwd=place.folder, env=place.environment, stdout=subprocess.DEVNULL
-    )
-    while sum(r.method != "GET" for r in place.fritz.requests) < writes:
-        assert process.poll() is None
-        time.sleep(0.005)
-    process.send_signal(how)
-    assert process.wait(20) == (-how if how == signal.SIGKILL else 130)
+    silent = {"cwd": place.folder, "env": place.environment, "stdout": subprocess.DEVNULL}
+    with started(place.command(NAME, *words), **silent) as process:
+        while sum(r.method != "GET" for r in place.fritz.requests) < writes:
+            assert process.poll() is None
+            time.sleep(0.005)
+        process.send_signal(how)
+        assert process.wait(20) == (-how if how == signal.SIGKILL else 130)
     place.configure()
     place.run(NAME, *words)
     state = place.fritz.state

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from faulty_http import Fault, html
 from fritz_observations import User
 from fritz_server import PASSING, TOKEN, FritzServer, Request, status_page, write_then
 from fritz_world import ONTOLOGICAL, PHENOMENOLOGICAL
+from processes import started
 
 from scope_dask.errors import OptionError, SchemaError
 from scope_dask.fritz import Fritz, FritzAuthError, FritzInputError, FritzUnavailableError
@@ -320,12 +320,10 @@ def test_a_killed_upload_goes_on(server: FritzServer, fritz: Fritz, tmp_path: Pa
         return False
 
     server.fail(write_then(Fault("reset")), when=kill)  # what it asked for last is done all the same
-    process = subprocess.Popen(
-        [sys.executable, "-c", UPLOAD, str(tmp_path / "rows.csv"), str(journal)],
-        cwd=tmp_path,
-        env=os.environ | {f"FRITZ_{name}": value for name, value in where.items()},
-    )
-    assert process.wait(60) == -signal.SIGKILL
+    command = [sys.executable, "-c", UPLOAD, str(tmp_path / "rows.csv"), str(journal)]
+    environment = os.environ | {f"FRITZ_{name}": value for name, value in where.items()}
+    with started(command, cwd=tmp_path, env=environment) as process:
+        assert process.wait(60) == -signal.SIGKILL
     assert 30 < len(server.state.classifications) < len(rows)
     result = upload_classifications(fritz, rows, OPTIONS, journal=journal)
     assert posted(server) == asked(rows)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from kowalski_quadrant import PLACE, running
 from kowalski_sky import write_config
+from processes import started
 
 from scope_dask.formats import read_table
 from scope_dask.writing import JOURNAL
@@ -31,7 +32,7 @@ def test_an_interrupted_command_keeps_what_is_done_and_the_next_one_asks_for_the
     with running(LIGHT_CURVES, points=70) as server:
         write_config(tmp_path, server)
         server.pause = 0.2
-        with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        with started(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
             end = time.monotonic() + SECONDS
             while not recorded(tmp_path) and process.poll() is None and time.monotonic() < end:
                 time.sleep(0.05)

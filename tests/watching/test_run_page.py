@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 import urllib.request
@@ -20,6 +19,7 @@ from browser import opened
 from click.testing import CliRunner
 from clusters import partition, table, two_workers
 from distributed import Client
+from processes import started
 
 import scope_dask as sd
 from scope_dask import tally
@@ -199,7 +199,7 @@ def test_a_program_that_is_killed_does_not_look_as_if_it_went_on(client: Client,
     before = len(told(client))
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     address = client.scheduler.address
-    with subprocess.Popen([sys.executable, "-c", program, address, str(tmp_path / "out")], env=environment) as process:
+    with started([sys.executable, "-c", program, address, str(tmp_path / "out")], env=environment) as process:
         until(lambda: len(told(client)) > before and told(client)[0]["finished"] > 0)
         process.send_signal(signal.SIGKILL)
     lost = until(lambda: (told(client)[0]["state"] == "lost") and told(client)[0])
