@@ -7,6 +7,7 @@ import json
 import random
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -46,6 +47,13 @@ def message(status: int, text: str) -> Fault:
     return Fault("status", status, json.dumps({"status": "error", "message": text}))
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that was killed."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class FaultyServer:
     """A running server.
 
@@ -69,8 +77,7 @@ class FaultyServer:
         self.random = random.Random(1)
         self._faults: list[tuple[Callable[[Any], bool], list[Fault]]] = []
         bound = type("Handler", (handler,), {"server_object": self})
-        self._http = ThreadingHTTPServer(("127.0.0.1", port), bound)
-        self._http.daemon_threads = True
+        self._http = _Server(("127.0.0.1", port), bound)
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
 

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 from dask import delayed
-from distributed import Client, LocalCluster
+from distributed import Client
 
 from scope_dask.periods.judge import judge
 from scope_dask.periods.options import PeriodOptions
@@ -43,10 +43,8 @@ def test_a_search_uses_one_core() -> None:
 def test_partitions_side_by_side_in_a_worker_have_the_results_of_one_by_one(threads: int) -> None:
     seeds = range(6)
     alone = [periods_and_cores(seed)[0] for seed in seeds]
-    with (
-        LocalCluster(n_workers=1, threads_per_worker=threads, processes=False, dashboard_address=None) as cluster,
-        Client(cluster) as client,
-    ):
+    address = "127.0.0.1:0"
+    with Client(processes=False, n_workers=1, threads_per_worker=threads, dashboard_address=address) as client:
         together = client.gather(client.compute([delayed(periods_and_cores)(seed) for seed in seeds]))
     for expected, (found, _) in zip(alone, together, strict=True):
         np.testing.assert_array_equal(found, expected)
