@@ -14,6 +14,7 @@ import dask
 import generation_sky as sky
 import pyarrow.parquet as pq
 import pytest
+from prediction_tables import FIELD, feature_table, save_xgb_models, write_features
 from processes import started
 from slurm_cluster import PATIENCE, slurm, until
 from training_tables import labelled_table
@@ -25,7 +26,7 @@ from scope_dask.cluster.profile import ClusterProfile
 from scope_dask.cluster.submission import LoopOptions, SlurmJobs, Submission, Task
 from scope_dask.commands.analyze_logs import summary
 from scope_dask.errors import RunError
-from scope_dask.formats import write_table
+from scope_dask.formats import read_table, write_table
 
 pytestmark = pytest.mark.usefixtures("slurm_machine")
 
@@ -173,3 +174,19 @@ def test_classes_are_trained_and_fields_scored(tmp_path) -> None:
     said = command(tmp_path, "run_inference_job_submission", *LOOP, "--retries", "0", code=1)
     assert "2 of 3 done, 1 failed" in said
     assert re.search(r"field 297: 1 jobs, the last in \S+run_inference_\d+_297.err: it says nothing", said)
+
+
+def test_a_field_is_scored_by_workers_of_a_profile_and_combined_by_a_job(tmp_path) -> None:
+    save_xgb_models(tmp_path / "models_xgb", ("vnv",))
+    write_features(feature_table(40), tmp_path / f"features/field_{FIELD}/field_{FIELD}_iter_0.parquet")
+    words = ["--paths-models", "models_xgb", "--field", FIELD, "--whole-field"]
+    command(tmp_path, "run_inference", *words, "--cluster", "one-machine-slurm")
+    command(tmp_path, "combine_preds_slurm", *SITE[:-2])  # it has no job that submits others
+    folder = tmp_path / "combine_preds"
+    job = slurm("sbatch", "--parsable", str(folder / "slurm" / "slurm.sub"), "--write-csv")
+    assert f"{FIELD}: 40 rows" in ended(folder / "logs", f"combine_preds_{job}")
+    scored, combined = (
+        read_table(tmp_path / path)
+        for path in (f"preds_xgb/field_{FIELD}/field_{FIELD}.parquet", f"preds_dnn_xgb/field_{FIELD}.parquet")
+    )
+    assert combined["vnv_xgb"].tolist() == scored["vnv_xgb"].tolist()
