@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from clusters import two_workers
+from distributed import Client, WorkerPlugin
 
 from scope_dask.formats import write_table
 from scope_dask.schema import DMDT
+from scope_dask.training import figures
 from scope_dask.user_config import packaged_defaults
 from scope_dask.user_config.features import feature_names
 from scope_dask.user_config.training import class_labels
@@ -45,3 +51,16 @@ def write_labelled(path: Path, **more: object) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_table(labelled_table(**more), path, {"fourier": "raw"})  # type: ignore[arg-type]
     return path
+
+
+class _NoFigures(WorkerPlugin):
+    def setup(self, worker: Any) -> None:
+        figures.can_draw = lambda: False
+
+
+@contextlib.contextmanager
+def two_training_workers() -> Iterator[Client]:
+    """Yield the client of a cluster whose workers draw nothing: figures take longer than the models of these tests."""
+    with two_workers() as client:
+        client.register_plugin(_NoFigures())
+        yield client

@@ -11,20 +11,18 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from clusters import two_workers
-from distributed import Client, WorkerPlugin
+from distributed import Client
 from processes import started
-from training_tables import write_labelled
+from training_tables import two_training_workers, write_labelled
 
 from scope_dask.commands import scope_train
 from scope_dask.formats import read_table, write_table
 from scope_dask.inference.manifest import read_manifest
 from scope_dask.inference.models import load_models
-from scope_dask.training import figures, labelled
+from scope_dask.training import labelled
 from scope_dask.training.many import JOURNAL
 
 CLASSES = {
@@ -35,17 +33,9 @@ CLASSES = {
 TREES = {"eta": [0.3], "num_boost_round": 10}
 
 
-class NoFigures(WorkerPlugin):
-    """Figures are tested with the reports."""
-
-    def setup(self, worker: Any) -> None:
-        figures.can_draw = lambda: False
-
-
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    with two_workers() as found:
-        found.register_plugin(NoFigures())
+    with two_training_workers() as found:
         yield found
 
 

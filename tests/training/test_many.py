@@ -12,14 +12,12 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from clusters import two_workers
-from distributed import Client, WorkerPlugin
-from training_tables import labelled_table
+from distributed import Client
+from training_tables import labelled_table, two_training_workers
 
 from scope_dask.errors import SchemaError, UsageError
 from scope_dask.inference.manifest import read_manifest
@@ -37,17 +35,9 @@ TREES = TrainingOptions(features=SEEN, num_boost_round=15, scaling="min_max")
 LONG = replace(TREES, num_boost_round=4000, early_stopping_rounds=4000)
 
 
-class NoFigures(WorkerPlugin):
-    """Figures are tested with the reports, and take longer than the models here."""
-
-    def setup(self, worker: Any) -> None:
-        figures.can_draw = lambda: False
-
-
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    with two_workers() as found:
-        found.register_plugin(NoFigures())
+    with two_training_workers() as found:
         yield found
 
 
