@@ -5,9 +5,10 @@
 
 A scheduler, two single-thread workers and the client are processes of their own; a partition is one simulated light
 curve, conditioned and written, so that what is measured is the cost of running partitions, not of computing them. With
-`--empty` it is one row that is written. The configuration is that of a local cluster
-(`scope_dask.diagnostics.LOCAL_CONFIG`), without dashboard. With `--every` a long run has several rows, each of what was
-spent since the row before. The last row is a resume of the finished run: nothing is left to do but to read its records.
+`--empty` it is one row that is written, made by a function of a module: one of this script would travel with each task.
+The configuration is that of a local cluster (`scope_dask.diagnostics.LOCAL_CONFIG`), without dashboard. With `--every`
+a long run has several rows, each of what was spent since the row before. The last row is a resume of the finished run:
+nothing is left to do but to read its records.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from typing import Any
 
 import dask
 import dask.dataframe as dd
-import pandas as pd
 import psutil
 from distributed import Client
+from workload import one_row
 
 from scope_dask import SimulationOptions, lightcurves, simulate_sources
 from scope_dask.diagnostics import LOCAL_CONFIG
@@ -39,11 +40,6 @@ def simulated(count: int) -> dict[str, dd.DataFrame]:
     """Return `count` partitions of one simulated light curve each, conditioned."""
     sources = simulate_sources(SimulationOptions(n_light_curves=count, light_curves_per_partition=1))
     return {"lightcurves": lightcurves(sources)}
-
-
-def one_row(partition: int) -> pd.DataFrame:
-    """Return a partition of one row."""
-    return pd.DataFrame({"_id": [partition]})
 
 
 def empty(count: int) -> dict[str, dd.DataFrame]:
@@ -58,7 +54,9 @@ def cluster(workers: int = 2) -> Iterator[tuple[str, psutil.Process]]:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
     with dask.config.set(LOCAL_CONFIG):
-        inherited = {**os.environ, "DASK_INTERNAL_INHERIT_CONFIG": dask.config.serialize(dask.config.config)}
+        config = dask.config.serialize(dask.config.config)
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    inherited = {**os.environ, "DASK_INTERNAL_INHERIT_CONFIG": config, "PYTHONPATH": path}
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": inherited}
     dask_command = [sys.executable, "-m", "dask"]
     port = address.rsplit(":", 1)[1]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from scope_dask.ragged import LightCurves
@@ -33,6 +34,11 @@ def light_curves(n: int, points: int, seed: int = 1, baseline_days: float = BASE
         mag = 17 + 0.3 * np.sin(2 * np.pi * phase + 1) + 0.1 * np.sin(4 * np.pi * phase)
         curves.append((hjd, mag + magerr * rng.standard_normal(points), magerr))
     return LightCurves.from_lists(curves)  # type: ignore[arg-type]
+
+
+def one_row(partition: int) -> pd.DataFrame:
+    """Return a partition of one row."""
+    return pd.DataFrame({"_id": [partition]})
 
 
 def cpu_seconds(contenders: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
