@@ -3,8 +3,8 @@
     python bench/overhead.py 2000 10000
     python bench/overhead.py --empty --every 100000 1000000
 
-A scheduler, two single-thread workers and the client are processes of their own; a partition is one simulated light
-curve, conditioned and written, so that what is measured is the cost of running partitions, not of computing them. With
+A scheduler, single-thread workers and the client are processes of their own; a partition is one simulated light curve,
+conditioned and written, so that what is measured is the cost of running partitions, not of computing them. With
 `--empty` it is one row that is written, made by a function of a module: one of this script would travel with each task.
 The configuration is that of a local cluster (`scope_dask.diagnostics.LOCAL_CONFIG`), without dashboard. With `--every`
 a long run has several rows, each of what was spent since the row before. The last row is a resume of the finished run:
@@ -48,7 +48,7 @@ def empty(count: int) -> dict[str, dd.DataFrame]:
 
 
 @contextmanager
-def cluster(workers: int = 2) -> Iterator[tuple[str, psutil.Process]]:
+def cluster(workers: int) -> Iterator[tuple[str, psutil.Process]]:
     """Yield the address and the process of a scheduler with single-thread workers."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -99,10 +99,10 @@ class Meter:
         self._done, self._cpu, self._wall = self.done, now, wall
 
 
-def measure(count: int, tables: Callable[[int], dict[str, dd.DataFrame]], every: int) -> None:
+def measure(count: int, tables: Callable[[int], dict[str, dd.DataFrame]], every: int, workers: int) -> None:
     """Write `count` partitions, and resume; print a row for each `every` partitions."""
-    with cluster() as (address, scheduler), tempfile.TemporaryDirectory() as folder, Client(address) as client:
-        client.wait_for_workers(2)
+    with cluster(workers) as (address, scheduler), tempfile.TemporaryDirectory() as folder, Client(address) as client:
+        client.wait_for_workers(workers)
         write_tables(tables(10), Path(folder) / "first", client, WriteOptions())
         meter = Meter(scheduler)
 
@@ -124,11 +124,12 @@ def main() -> None:
     parser.add_argument("counts", nargs="*", type=int, default=[2000, 10000], metavar="PARTITIONS")
     parser.add_argument("--empty", action="store_true")
     parser.add_argument("--every", type=int, default=10**9, metavar="PARTITIONS")
+    parser.add_argument("--workers", type=int, default=2)
     asked = parser.parse_args()
     heads = ["client ms", "sched. ms", "both ms", "wall ms", "client MiB", "sched. MiB"]
     print(f"{'partitions':>10} " + " ".join(f"{h:>10}" for h in heads))
     for count in asked.counts:
-        measure(count, empty if asked.empty else simulated, asked.every)
+        measure(count, empty if asked.empty else simulated, asked.every, asked.workers)
 
 
 if __name__ == "__main__":
