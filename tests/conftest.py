@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,18 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 os.environ.setdefault("DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED", "False")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # `make test &` in a script: what the tests start heeds it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give all tests of the one SLURM to one process: of two, one would wait for the other."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneSlurm(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "slurm" if nodeid.startswith("tests/cluster/test_slurm_") else super()._split_scope(nodeid)
+
+    return OneSlurm(config, log)
 
 
 @pytest.fixture(scope="session")
