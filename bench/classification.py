@@ -121,7 +121,7 @@ def _folds(data: Data, options: ModelOptions) -> Iterator[tuple[np.ndarray, np.n
     """Yield which rows are scored, and which are trained on."""
     stars = assemble(data.features, data.labels.table, options, data.labels.stars)
     fold = np.empty(len(data.features), np.int64)
-    fold[stars.position] = folds(stars.groups, stars.targets.to_numpy(), N_FOLDS, options.random_state)
+    fold[stars.position] = folds(stars.groups, stars.targets.to_numpy(), N_FOLDS)
     for k in range(N_FOLDS):
         yield fold == k, fold != k
 

@@ -46,7 +46,7 @@ def in_memory(folder: Path) -> dict[str, Any]:
     from scope_dask.training.fitting import train
 
     table = pd.concat([read_table(path) for path in sorted(folder.iterdir())], ignore_index=True)
-    model = train(table, table["variable"], "vnv", OPTIONS, table["_id"])
+    model = train(table, table["variable"], "vnv", OPTIONS)
     return {"workers": [], "metrics": model.manifest.metrics}
 
 

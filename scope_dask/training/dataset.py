@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.arrays import ArrowStringArray
 
 from scope_dask.errors import SchemaError, UsageError, nearest
 from scope_dask.inference.preparation import Inputs, Preparation, inputs_of
@@ -18,6 +19,8 @@ from scope_dask.training.neighbours import Neighbours
 from scope_dask.training.options import ModelOptions
 
 PARTS = ("train", "val", "test")
+_TEXT = pd.StringDtype("pyarrow", na_value=np.nan)  # a quarter of the memory of Python's strings
+_HASHED = 100_000  # names that are Python's strings at a time
 
 
 def feature_names(columns: Iterable[str], suffix: str | None) -> tuple[str, ...]:
@@ -121,7 +124,7 @@ def aligned(labels: Any, features: pd.DataFrame) -> pd.DataFrame:
     return found.reset_index(drop=True)
 
 
-def group_keys(ids: np.ndarray, groups: Any = None) -> np.ndarray:
+def star_names(ids: np.ndarray, groups: Any = None) -> ArrowStringArray:
     """Return the star of each row as text; a row without a star is a star of its own.
 
     Parameters
@@ -137,37 +140,44 @@ def group_keys(ids: np.ndarray, groups: Any = None) -> np.ndarray:
     UsageError
         If there is not one value a row.
     """
-    own = pd.Series(ids).astype(str).radd("_id ")
+    own = "_id " + pd.Series(ids).astype(_TEXT)
     if groups is None:
-        return own.to_numpy(dtype=object)
+        return own.array
     if isinstance(groups, pd.Series) and groups.index.name == "_id":
         groups = groups.reindex(ids)
     given = pd.Series(np.asarray(groups, dtype=object))
     if len(given) != len(ids):
         raise UsageError(f"groups has {len(given)} values for {len(ids)} rows; expected the star of each row")
-    return given.astype(str).where(given.notna(), own).to_numpy(dtype=object)
+    return given.astype(_TEXT).fillna(own).array
 
 
-def _shuffled_groups(groups: np.ndarray, random_state: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return (group number of each row, place of each group in an order drawn by hashing its name)."""
-    names, codes = np.unique(groups.astype(str), return_inverse=True)
+def group_keys(ids: np.ndarray, groups: Any, random_state: int) -> np.ndarray:
+    """Return a number for each star, the same in all its rows, by which stars stand in an order that is drawn.
+
+    It depends on the name of the star (see `star_names`) and on `random_state`, not on the other rows: a hash of 64
+    bits, so that two of a million stars share one with a probability of 3e-8 (and would stay together).
+
+    Returns
+    -------
+    numpy.ndarray, shape (rows,), uint64
+    """
+    names = star_names(ids, groups)
     key = f"{random_state % 10**16:016d}"
-    hashed = pd.util.hash_array(names.astype(object), hash_key=key)
-    place = np.empty(len(names), dtype=np.int64)
-    place[np.lexsort((np.arange(len(names)), hashed))] = np.arange(len(names))
-    return codes, place
+    pieces = (np.asarray(names[k : k + _HASHED], dtype=object) for k in range(0, len(names), _HASHED))
+    hashes = [pd.util.hash_array(piece, hash_key=key, categorize=False) for piece in pieces]
+    return np.concatenate([np.empty(0, np.uint64), *hashes])
 
 
 def split(groups: np.ndarray, y: np.ndarray, options: ModelOptions, what: str = "the class") -> dict[str, np.ndarray]:
     """Split rows into training, validation and test: stratified, and no star in two of them.
 
-    A star is a member of the class if one of its rows is. The assignment depends on the names of the stars
-    and on `random_state`, not on the order of the rows.
+    A star is a member of the class if one of its rows is. Stars are assigned in the order of their numbers, whatever
+    the order of the rows.
 
     Parameters
     ----------
     groups : numpy.ndarray, shape (rows,)
-        Star of each row.
+        Star of each row, as of `group_keys`.
     y : numpy.ndarray, shape (rows,)
         1 for members, 0 for others.
     options : ModelOptions
@@ -184,48 +194,47 @@ def split(groups: np.ndarray, y: np.ndarray, options: ModelOptions, what: str = 
     UsageError
         If there are fewer members, or others, than parts.
     """
-    codes, place = _shuffled_groups(groups, options.random_state)
-    member = np.zeros(len(place), dtype=bool)
-    np.logical_or.at(member, codes, y > 0)
-    part = np.zeros(len(place), dtype=np.int64)
+    stars, codes = np.unique(groups, return_inverse=True)
+    member = np.zeros(len(stars), dtype=bool)
+    member[codes[y > 0]] = True
+    part = np.zeros(len(stars), dtype=np.int8)
     least = 3 if options.test_size > 0 else 2
     for kind, name in ((True, "members"), (False, "others")):
-        stars = np.flatnonzero(member == kind)
-        if len(stars) < least:
+        own = np.flatnonzero(member == kind)
+        if len(own) < least:
             raise UsageError(
-                f"{what} has {len(stars)} {name} (stars); at least {least} are needed to train, validate "
+                f"{what} has {len(own)} {name} (stars); at least {least} are needed to train, validate "
                 "and test: add labelled stars or leave the class out"
             )
-        stars = stars[np.argsort(place[stars])]
         # 0.1 × 30 is a little more than 3: without the subtraction it would be rounded up to 4.
-        n_test = min(math.ceil(options.test_size * len(stars) - 1e-9), len(stars) - 2)
-        n_val = min(max(math.ceil(options.val_size * (len(stars) - n_test) - 1e-9), 1), len(stars) - n_test - 1)
-        part[stars[:n_test]] = 2
-        part[stars[n_test : n_test + n_val]] = 1
+        n_test = min(math.ceil(options.test_size * len(own) - 1e-9), len(own) - 2)
+        n_val = min(max(math.ceil(options.val_size * (len(own) - n_test) - 1e-9), 1), len(own) - n_test - 1)
+        part[own[:n_test]] = 2
+        part[own[n_test : n_test + n_val]] = 1
     return {name: np.flatnonzero(part[codes] == k) for k, name in enumerate(PARTS)}
 
 
-def folds(groups: np.ndarray, labels: np.ndarray, n_folds: int, random_state: int) -> np.ndarray:
+def folds(groups: np.ndarray, labels: np.ndarray, n_folds: int) -> np.ndarray:
     """Return the fold of each row: stars stay together, each set of labels is spread evenly over the folds.
 
     Parameters
     ----------
     groups : numpy.ndarray, shape (rows,)
-        Star of each row.
+        Star of each row, as of `group_keys`.
     labels : numpy.ndarray, shape (rows, classes)
         1 for members, 0 or NaN for others.
-    n_folds, random_state : int
+    n_folds : int
 
     Returns
     -------
     numpy.ndarray, shape (rows,), int64
     """
-    codes, place = _shuffled_groups(groups, random_state)
-    member = np.zeros((len(place), labels.shape[1]), dtype=bool)
+    stars, codes = np.unique(groups, return_inverse=True)
+    member = np.zeros((len(stars), labels.shape[1]), dtype=bool)
     np.logical_or.at(member, codes, labels > 0)
     stratum = np.unique(member, axis=0, return_inverse=True)[1].ravel()
-    fold = np.empty(len(place), dtype=np.int64)
-    fold[np.lexsort((place, stratum))] = np.arange(len(place)) % n_folds
+    fold = np.empty(len(stars), dtype=np.int64)
+    fold[np.argsort(stratum, kind="stable")] = np.arange(len(stars)) % n_folds
     return fold[codes]
 
 
@@ -305,8 +314,8 @@ class TrainingSet:
         Of the features.
     inputs : Inputs
         The features and, where the model sees them, the dmdt histograms.
-    groups : numpy.ndarray
-        Star of each row.
+    groups : numpy.ndarray of uint64
+        Star of each row, as of `group_keys`.
     targets : pandas.DataFrame
         One column a class: 1, 0 or NaN.
     """
@@ -343,7 +352,7 @@ def assemble(features: pd.DataFrame, labels: Any, options: ModelOptions, groups:
     needed = [*(Column(n, "float64") for n in names), *[DMDT] * sees_dmdt]
     Schema(needed).require(features, "training")
     found = targets(aligned(labels, features), options.threshold)
-    keys = group_keys(ids, groups)
+    keys = group_keys(ids, groups, options.random_state)
     order = np.argsort(ids)
     inputs = inputs_of(features, names, sees_dmdt)
     if (order[1:] < order[:-1]).any():  # else histograms stay where they are, perhaps in a file

@@ -213,7 +213,7 @@ def _train_one(data: TrainingSet, tag: str, options: ModelOptions) -> TrainedMod
 def counted(parts: Mapping[str, np.ndarray], y: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
     """Return rows, members and stars of each part."""
     return {
-        name: {"rows": len(own), "members": int(y[own].sum()), "stars": len(np.unique(groups[own].astype(str)))}
+        name: {"rows": len(own), "members": int(y[own].sum()), "stars": len(np.unique(groups[own]))}
         for name, own in parts.items()
     }
 
@@ -331,7 +331,7 @@ def cross_validate(
         raise OptionError(f"n_folds is {n_folds}; expected at least 2")
     options = replace(options or TrainingOptions(), test_size=0.0)
     data = assemble(features, labels, options, groups)
-    fold = folds(data.groups, data.targets.to_numpy(), n_folds, options.random_state)
+    fold = folds(data.groups, data.targets.to_numpy(), n_folds)
     labelled = data.targets.notna().any(axis=1).to_numpy()
     scores = np.full(data.targets.shape, np.nan, dtype=np.float32)
     for column, tag in enumerate(data.targets.columns):

@@ -17,7 +17,7 @@ from scope_dask.formats.atomic import replacing
 from scope_dask.formats.frames import to_frame
 from scope_dask.inference.preparation import dmdt_values, feature_values
 from scope_dask.schema import DMDT
-from scope_dask.training.dataset import aligned, group_keys, unique_ids
+from scope_dask.training.dataset import aligned, star_names, unique_ids
 
 STAR = "star"
 _DIGEST_ROWS = 65_536
@@ -75,7 +75,7 @@ def write_mapped(
     """
     ids = unique_ids(features, "the training table")
     order = np.argsort(ids)
-    stars = group_keys(ids, groups)[order]
+    stars = star_names(ids, groups)[order]
     digests = {"_id": _digest(ids[order]), STAR: _digest("\n".join(stars).encode())}
     arrays = {"_id": pa.array(ids[order]), STAR: pa.array(stars, pa.string())}
     for name in names:

@@ -133,7 +133,7 @@ def _rows(files: FeatureFiles, label: str, names: tuple[str, ...], tag: str, opt
     frame = pd.concat([read_labelled(file.path, (), [label], False) for file in files.files], ignore_index=True)
     ids = unique_ids(frame, "the training table")
     y = targets(class_labels(frame, label, options.threshold), options.threshold).to_numpy()
-    groups = group_keys(ids, stars(frame))
+    groups = group_keys(ids, stars(frame), options.random_state)
     blank, lacking = np.ones(len(ids), bool), np.zeros(len(ids), bool)
     for name in names:
         missing = np.isnan(_columns(files, [name])[:, 0])

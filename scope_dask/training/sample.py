@@ -27,8 +27,8 @@ class Sample:
         Rows of training, validation and test.
     preparation : Preparation
         Fitted on the training rows.
-    groups : numpy.ndarray or None
-        Star of each row; None: every row is a star of its own.
+    groups : numpy.ndarray of uint64
+        Star of each row, as of `scope_dask.training.dataset.group_keys`.
     """
 
     names: tuple[str, ...]
@@ -36,7 +36,7 @@ class Sample:
     y: np.ndarray
     parts: dict[str, np.ndarray]
     preparation: Preparation
-    groups: np.ndarray | None = None
+    groups: np.ndarray
 
     def x(self, part: str) -> np.ndarray:
         """Return the prepared features of the rows of a part, float32."""

@@ -82,8 +82,8 @@ class _Trials:
         import xgboost
 
         rows, y = sample.parts["train"], sample.targets("train")
-        groups = rows.astype(str) if sample.groups is None else sample.groups[rows]
-        fewest = min(len(np.unique(groups[y == kind].astype(str))) for kind in (0, 1))
+        groups = sample.groups[rows]
+        fewest = min(len(np.unique(groups[y == kind])) for kind in (0, 1))
         self.n_folds = min(search.n_folds, fewest)
         if self.n_folds < 2:
             raise UsageError(
@@ -108,7 +108,7 @@ class _Trials:
 
         setting = tuple(float(getattr(options, name)) for name in SEARCHED)
         if setting not in self.done:
-            fold = folds(self.groups, self.y[:, None], self.n_folds, options.random_state)
+            fold = folds(self.groups, self.y[:, None], self.n_folds)
             pairs = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(self.n_folds)]
             found = xgboost.cv(
                 booster_parameters(self.y, options),

@@ -22,7 +22,7 @@ from scope_dask.inference.preparation import Inputs, Preparation, dmdt_values
 from scope_dask.inference.scores import scores
 from scope_dask.schema import DMDT
 from scope_dask.training import dnn
-from scope_dask.training.dataset import fit_preparation
+from scope_dask.training.dataset import fit_preparation, group_keys
 from scope_dask.training.fitting import TrainedModel, cross_validate, thinned, train
 from scope_dask.training.options import DNNOptions, TrainingOptions
 from scope_dask.training.sample import Sample
@@ -177,7 +177,8 @@ def sample(n: int = 100, **changes: Any) -> Sample:
     y = (np.arange(n) % 4 == 0).astype(float)
     inputs = Inputs(rng.normal(size=(n, 2)), rng.random((n, 676)).astype("f4"), np.arange(n) != 3)
     parts = {"train": np.arange(80), "val": np.arange(80, 90), "test": np.arange(90, 100)}
-    made = Sample(("a", "b"), inputs, y, parts, Preparation(("a", "b"), (0.0, 0.0), dmdt="zero"))
+    preparation = Preparation(("a", "b"), (0.0, 0.0), dmdt="zero")
+    made = Sample(("a", "b"), inputs, y, parts, preparation, group_keys(np.arange(n), None, 0))
     return dataclasses.replace(made, **changes)
 
 

@@ -24,6 +24,7 @@ from scope_dask.training.dataset import (
     folds,
     group_keys,
     split,
+    star_names,
     targets,
 )
 from scope_dask.training.evaluation import best_class, binary_metrics, confusion
@@ -108,14 +109,14 @@ def test_labels_are_matched_by_id() -> None:
 
 def test_a_row_without_a_star_is_its_own() -> None:
     ids = np.array([5, 6, 7])
-    keys = group_keys(ids, pd.array([10, None, 10], dtype="Int64"))
+    keys = group_keys(ids, pd.array([10, None, 10], dtype="Int64"), 42)
     assert keys[0] == keys[2]
     assert len(set(keys)) == 2
-    assert len(set(group_keys(ids))) == 3
+    assert len(set(group_keys(ids, None, 42))) == 3
     by_id = pd.Series(["x", "y", "x"], index=pd.Index([7, 6, 5], name="_id"))
-    assert group_keys(ids, by_id).tolist() == ["x", "y", "x"]
+    assert star_names(ids, by_id).tolist() == ["x", "y", "x"]
     with pytest.raises(UsageError, match="groups has 2 values for 3 rows"):
-        group_keys(ids, ["x", "y"])
+        star_names(ids, ["x", "y"])
 
 
 @settings(deadline=None, max_examples=40)
@@ -130,7 +131,8 @@ def test_split_keeps_stars_together_and_the_share_of_members(data: st.DataObject
     stars = {k: len({g for g in groups if kind[g] == k}) for k in (True, False)}
     if min(stars.values()) < 3:
         return
-    parts = split(groups, y, options)
+    keys = group_keys(np.arange(n), groups, options.random_state)
+    parts = split(keys, y, options)
     assert np.array_equal(np.sort(np.concatenate(list(parts.values()))), np.arange(n))
     names = [set(groups[rows]) for rows in parts.values()]
     assert sum(map(len, names)) == len(set.union(*names))
@@ -140,7 +142,7 @@ def test_split_keeps_stars_together_and_the_share_of_members(data: st.DataObject
         assert found[2] == n_test
         assert found[1] == max(int(np.ceil(round(0.1 * (count - n_test), 9))), 1)
     order = rng.permutation(n)
-    again = split(groups[order], y[order], options)
+    again = split(keys[order], y[order], options)
     for name, rows in parts.items():
         assert set(order[again[name]]) == set(rows)
 
@@ -156,14 +158,15 @@ def test_too_few_members_are_refused() -> None:
 def test_folds_keep_stars_together_and_spread_every_class() -> None:
     _, labels, stars = simulate(900)
     y = labels.drop(columns="_id").to_numpy()
-    fold = folds(group_keys(labels["_id"].to_numpy(), stars), y, 5, 42)
+    keys = group_keys(labels["_id"].to_numpy(), stars, 42)
+    fold = folds(keys, y, 5)
     assert pd.Series(fold).groupby(stars).nunique().max() == 1
     first = pd.Series(fold).groupby(stars).first()
     for kind in range(3):
         counts = np.bincount(first[first.index % 3 == kind], minlength=5)
         assert np.ptp(counts) <= 1
     order = np.random.default_rng(0).permutation(len(stars))
-    shuffled = folds(group_keys(labels["_id"].to_numpy()[order], stars[order]), y[order], 5, 42)
+    shuffled = folds(keys[order], y[order], 5)
     np.testing.assert_array_equal(shuffled, fold[order])
 
 
@@ -187,7 +190,7 @@ def test_imputation_and_scaling_values() -> None:
 def test_values_are_fitted_on_training_rows_only() -> None:
     frame, labels, stars = simulate()
     model = train(frame, labels, "long", FEW, stars)
-    parts = split(group_keys(frame["_id"].to_numpy(), stars), labels["long"].to_numpy(), FEW)
+    parts = split(group_keys(frame["_id"].to_numpy(), stars, FEW.random_state), labels["long"].to_numpy(), FEW)
     training = frame["wstd"].to_numpy()[parts["train"]]
     assert model.manifest.preparation.imputation[2] == np.nanmedian(training)
     assert model.manifest.preparation.imputation[2] != np.nanmedian(frame["wstd"])
@@ -200,7 +203,8 @@ def test_training_finds_the_class_and_says_how_well() -> None:
     manifest = model.manifest
     assert manifest.dataset == "simulated"
     assert manifest.metrics["test"]["roc_auc"] > 0.9
-    parts = split(group_keys(frame["_id"].to_numpy(), stars), labels["long"].to_numpy(), TrainingOptions())
+    keys = group_keys(frame["_id"].to_numpy(), stars, TrainingOptions().random_state)
+    parts = split(keys, labels["long"].to_numpy(), TrainingOptions())
     held_out = frame.iloc[parts["test"]]
     expected = binary_metrics(labels["long"].to_numpy()[parts["test"]], model.predict(held_out))
     assert manifest.metrics["test"] == expected
