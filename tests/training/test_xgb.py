@@ -142,7 +142,8 @@ def test_split_keeps_stars_together_and_the_share_of_members(data: st.DataObject
         assert found[2] == n_test
         assert found[1] == max(int(np.ceil(round(0.1 * (count - n_test), 9))), 1)
     order = rng.permutation(n)
-    again = split(keys[order], y[order], options)
+    keys = group_keys(np.arange(n), groups[order], options.random_state)
+    again = split(keys, y[order], options)
     for name, rows in parts.items():
         assert set(order[again[name]]) == set(rows)
 
@@ -158,16 +159,17 @@ def test_too_few_members_are_refused() -> None:
 def test_folds_keep_stars_together_and_spread_every_class() -> None:
     _, labels, stars = simulate(900)
     y = labels.drop(columns="_id").to_numpy()
-    keys = group_keys(labels["_id"].to_numpy(), stars, 42)
-    fold = folds(keys, y, 5)
+    ids = labels["_id"].to_numpy()
+    fold = folds(group_keys(ids, stars, 42), y, 5)
     assert pd.Series(fold).groupby(stars).nunique().max() == 1
     first = pd.Series(fold).groupby(stars).first()
     for kind in range(3):
         counts = np.bincount(first[first.index % 3 == kind], minlength=5)
         assert np.ptp(counts) <= 1
     order = np.random.default_rng(0).permutation(len(stars))
-    shuffled = folds(keys[order], y[order], 5)
+    shuffled = folds(group_keys(ids[order], stars[order], 42), y[order], 5)
     np.testing.assert_array_equal(shuffled, fold[order])
+    assert (folds(group_keys(ids, stars, 43), y, 5) != fold).mean() > 0.5
 
 
 def test_imputation_and_scaling_values() -> None:
