@@ -6,7 +6,11 @@ import difflib
 import errno
 from collections.abc import Iterable
 
-DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})  # errno of an OSError
+# errno of an OSError
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+UNUSABLE = frozenset(  # a path that one may not write to, or of another kind
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
+)
 
 
 class ScopeDaskError(Exception):

@@ -256,6 +256,16 @@ def test_wrong_usage_is_one_sentence_and_2(
     assert not (tmp_path / "out").exists()
 
 
+def test_an_output_folder_that_cannot_be_made_is_2(
+    config: Callable[..., str], command: Callable[..., Result], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "inside"):
+        result = command("run", config(), "--out", str(out))
+        assert result.exit_code == 2
+        assert result.stderr == f"Error: {out} cannot be used: Not a directory; choose another place\n"
+
+
 def test_an_absent_configuration_is_2(command: Callable[..., Result]) -> None:
     result = command("run", "nowhere.yaml")
     assert result.exit_code == 2

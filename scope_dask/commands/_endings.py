@@ -17,7 +17,7 @@ EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 @contextlib.contextmanager
 def one_sentence() -> Iterator[None]:
     """Turn the errors of the library into one sentence and an exit code: 2 for usage, 1 for a failed run."""
-    from scope_dask.errors import DISK_FULL, ScopeDaskError, UsageError
+    from scope_dask.errors import DISK_FULL, UNUSABLE, ScopeDaskError, UsageError
 
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -29,10 +29,14 @@ def one_sentence() -> Iterator[None]:
         click.echo(f"Error: {error}", err=True)
         sys.exit(EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED)
     except OSError as error:
-        if error.errno not in DISK_FULL:
+        if error.errno in DISK_FULL:
+            sentence = "the disk is full: what was finished is kept, the same command goes on from there"
+        elif error.errno in UNUSABLE and error.filename is not None:
+            sentence = f"{error.filename} cannot be used: {error.strerror}; choose another place"
+        else:
             raise
-        click.echo("Error: the disk is full: what was finished is kept, the same command goes on from there", err=True)
-        sys.exit(EXIT_FAILED)
+        click.echo(f"Error: {sentence}", err=True)
+        sys.exit(EXIT_FAILED if error.errno in DISK_FULL else EXIT_USAGE)
 
 
 def _interrupt(signum: int, frame: Any) -> None:
