@@ -82,10 +82,10 @@ def test_what_is_not_wanted_any_more_is_ended(cluster: str, tmp_path: Path) -> N
     heard = threading.Event()
     with client_of(cluster) as client:
         client.subscribe_topic("served", lambda event: heard.set())
-        words = ["http.server", "--bind", "127.0.0.1", "0"]
+        words = ["http.server", "--bind", "127.0.0.1", "--directory", str(tmp_path), "0"]
         served = client.submit(_on_worker.call, words, str(tmp_path), "served", key="served")
         assert heard.wait(PATIENCE)
-        (process,) = [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"][-4:] == words]
+        (process,) = [p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [])[-len(words) :] == words]
         served.cancel()
         process.wait(PATIENCE)
 
