@@ -57,13 +57,18 @@ def with_dmdt(frame: pd.DataFrame, seed: int = 1) -> pd.DataFrame:
     return frame.assign(dmdt=pd.Series(rows, index=frame.index).astype(DMDT.pandas_dtype))  # type: ignore[call-overload]
 
 
-def save_xgb_models(root: Path, tags: tuple[str, ...] = ("vnv", "rrlyr"), imputation: str = "median") -> None:
+def save_xgb_models(
+    root: Path,
+    tags: tuple[str, ...] = ("vnv", "rrlyr"),
+    imputation: str = "median",
+    features: tuple[str, ...] = SEEN,  # other names for these four
+) -> None:
     """Train small XGBoost models and save them below a folder."""
-    frame = feature_table(300, seed=5)
+    frame = feature_table(300, seed=5).rename(columns=dict(zip(SEEN, features, strict=True)))
     labels = pd.DataFrame({"_id": frame["_id"]})
     for k, tag in enumerate(tags):
-        labels[tag] = (frame[SEEN[k % len(SEEN)]] > frame[SEEN[k % len(SEEN)]].median()).astype(float)
-    options = TrainingOptions(features=SEEN, num_boost_round=8, max_depth=3, imputation=imputation)  # type: ignore[arg-type]
+        labels[tag] = (frame[features[k % 4]] > frame[features[k % 4]].median()).astype(float)
+    options = TrainingOptions(features=features, num_boost_round=8, max_depth=3, imputation=imputation)  # type: ignore[arg-type]
     for model in train_all(frame, labels, options).values():
         model.save(root, WHEN)
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scope_dask.errors import SchemaError, SourceError, nearest
-from scope_dask.formats.frames import metadata_of, to_frame
+from scope_dask.formats.frames import metadata_of, respelt, stored, to_frame
 from scope_dask.sources.files import SourceFile, check_unchanged, expand, first_line, opened, read_metadata
 
 PARTITION_BYTES = 128 << 20  # of what is read, uncompressed
@@ -41,7 +41,7 @@ class FeatureFiles:
     ----------
     files : tuple of SourceFile
     schemas : tuple of pyarrow.Schema
-        Of each file.
+        Of each file, its names as `scope_dask.formats.frames.respelt` gives them.
     """
 
     files: tuple[SourceFile, ...]
@@ -57,7 +57,7 @@ class FeatureFiles:
             If one cannot be read.
         """
         files = tuple(expand(list(paths)))
-        return cls(files, tuple(read_metadata(f.path, f.size).schema.to_arrow_schema() for f in files))
+        return cls(files, tuple(_schema(file) for file in files))
 
     @property
     def columns(self) -> list[str]:
@@ -121,7 +121,7 @@ class FeatureFiles:
                 size = sum(
                     group.column(k).total_uncompressed_size
                     for k in range(group.num_columns)
-                    if group.column(k).path_in_schema.partition(".")[0] in columns
+                    if respelt(group.column(k).path_in_schema.partition(".")[0]) in columns
                 )
                 most = max(1, min(batch_rows, PARTITION_BYTES * group.num_rows // max(size, 1)))
                 for first in range(0, group.num_rows, most):
@@ -148,6 +148,11 @@ class FeatureFiles:
             )
 
 
+def _schema(file: SourceFile) -> pa.Schema:
+    schema = read_metadata(file.path, file.size).schema.to_arrow_schema()
+    return pa.schema([field.with_name(respelt(field.name)) for field in schema], schema.metadata)
+
+
 def _column(file: SourceFile, name: str) -> np.ndarray:
     try:
         return np.asarray(pq.read_table(file.path, columns=[name]).column(name).to_numpy(), dtype=np.int64)
@@ -162,25 +167,28 @@ def read_piece(piece: Piece, names: tuple[str, ...]) -> pd.DataFrame:
     ------
     SourceError
         If the file has changed or cannot be read.
+    SchemaError
+        If it lacks one of the columns.
     """
     check_unchanged(piece.path, piece.fingerprint)
     try:
         with opened(piece.path) as file:
-            schema = pa.schema([file.schema_arrow.field(name) for name in names], file.schema_arrow.metadata)
-            return to_frame(pa.Table.from_batches(list(_batches(file, piece, names)), schema))
-    except (OSError, pa.ArrowException, KeyError) as error:
+            spelt = stored(names, file.schema_arrow.names, Path(piece.path))
+            schema = pa.schema([file.schema_arrow.field(name) for name in spelt], file.schema_arrow.metadata)
+            return to_frame(pa.Table.from_batches(list(_batches(file, piece, spelt)), schema))
+    except (OSError, pa.ArrowException) as error:
         raise SourceError(f"{piece.path}, row group {piece.group} cannot be read ({first_line(error)})") from error
 
 
-def _batches(file: pq.ParquetFile, piece: Piece, names: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+def _batches(file: pq.ParquetFile, piece: Piece, names: list[str]) -> Iterator[pa.RecordBatch]:
     start = 0
     if piece.first == piece.last:
         return
-    for batch in file.iter_batches(_STREAM_ROWS, row_groups=[piece.group], columns=list(names), use_threads=False):
+    for batch in file.iter_batches(_STREAM_ROWS, row_groups=[piece.group], columns=names, use_threads=False):
         end = start + batch.num_rows
         if end > piece.first:
             low = max(piece.first - start, 0)
-            yield batch.slice(low, min(piece.last - start, batch.num_rows) - low).select(list(names))
+            yield batch.slice(low, min(piece.last - start, batch.num_rows) - low).select(names)
         start = end
         if start >= piece.last:
             return

@@ -147,6 +147,18 @@ def test_what_a_model_cannot_score_is_set_aside_and_shifts_no_other(
     assert f"without some score: {lacks.sum() - 1}, a feature is missing" in capsys.readouterr().out
 
 
+def test_columns_of_catalogues_may_be_spelt_with_one_underscore(workplace: Path) -> None:
+    save_xgb_models(Path("catalogue"), ("vnv",), features=("AllWISE__w1mpro", *SEEN[1:]))
+    frame = field().rename(columns={"skew": "AllWISE__w1mpro"})
+    one = frame.rename(columns={"AllWISE__w1mpro": "AllWISE_w1mpro", "Gaia_EDR3___id": "Gaia_EDR3__id"})
+    for number, table in enumerate((frame[:80], one[80:150], one[150:])):
+        write_features(table, Path(f"features/field_{FIELD}/field_{FIELD}_iter_{number}.parquet"))
+    assert run("--whole-field", models="catalogue") == 0
+    found = read_table(OUT)
+    np.testing.assert_array_equal(found["vnv_xgb"], scores(frame, load_models("catalogue"))["vnv_xgb"])
+    assert found["Gaia_EDR3___id"].tolist() == frame["Gaia_EDR3___id"].fillna(0).tolist()
+
+
 def test_quadrants_with_and_without_a_number(workplace: Path) -> None:
     folder = Path(f"features/field_{FIELD}")
     frames = {(ccd, quad): feature_table(30, seed=ccd, ccd=ccd, quad=quad) for ccd, quad in ((1, 2), (3, 4), (5, 1))}
