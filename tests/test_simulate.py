@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import time
 import tracemalloc
 
 import numpy as np
@@ -114,12 +113,10 @@ def test_graph_of_a_billion_light_curves_is_cheap() -> None:
     options = SimulationOptions(n_light_curves=10**9, light_curves_per_partition=10**4)
     simulate_sources(SimulationOptions(**SMALL))  # type: ignore[arg-type]
     tracemalloc.start()
-    start = time.perf_counter()
     sources, known = simulate_sources(options), truth(options)
-    elapsed, (_, peak) = time.perf_counter() - start, tracemalloc.get_traced_memory()
+    _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert sources.npartitions == known.npartitions == 10**5
-    assert elapsed < 3
     assert peak < 20e6
     last = sources.partitions[99_999][["_id", "filter"]].compute(scheduler="sync")
     assert len(last) == 10**4

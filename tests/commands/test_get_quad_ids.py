@@ -205,16 +205,14 @@ def test_options_that_have_no_use_are_warned_of(workplace, capsys) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_command_does_not_wait_for_its_queries(workplace, number) -> None:
-    workplace.pause = 20.0
+    workplace.pause = 60.0
     words = [sys.executable, "-m", get_quad_ids.__name__, *ALL, "--field", "296", "--whole-field"]
     with started(words, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 30
         while not workplace.queries and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(number)
-        start = time.monotonic()
-        _, shown = process.communicate(timeout=15)
-    assert time.monotonic() - start < 10
+        _, shown = process.communicate(timeout=30)
     assert process.returncode == 130
     assert shown.startswith("interrupted: ")
     assert shown.count("\n") == 1

@@ -102,18 +102,18 @@ def test_an_exception_of_the_service_is_not_provoked_ten_times(server: FritzServ
 
 
 def test_time_limits(server: FritzServer, access: Access) -> None:
-    server.fail(*[Fault("delay", seconds=2.0)] * 2)
+    server.fail(*[Fault("delay", seconds=60.0)] * 2)
     start = time.monotonic()
     with pytest.raises(FritzTimeoutError, match=r"in 2 attempts, the last time: no whole answer within 0\.3 s"):
         access(timeout=0.3, attempts=2).get("/api/groups")
-    assert 0.6 <= time.monotonic() - start < 2.0
+    assert 0.6 <= time.monotonic() - start < 20.0
 
 
 def test_the_service_may_ask_for_a_longer_pause(server: FritzServer, fritz: Fritz) -> None:
     server.fail(html(429, "Too Many Requests", Retry_After="1"))
     start = time.monotonic()
     fritz.get("/api/groups")
-    assert 1.0 <= time.monotonic() - start < 3.0
+    assert 1.0 <= time.monotonic() - start < 20.0
 
 
 def test_a_service_that_is_not_there() -> None:

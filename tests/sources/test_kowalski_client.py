@@ -86,13 +86,13 @@ def test_pauses_grow_and_the_service_may_ask_for_longer_ones(server: KowalskiSer
     server.fail(html(429, Retry_After="1"))
     start = time.monotonic()
     access(server).query(COUNT, SOURCES)
-    assert 1.0 <= time.monotonic() - start < 4.0
+    assert 1.0 <= time.monotonic() - start < 20.0
     for attempt in (1, 2, 3):
         assert 2.0**attempt / 2 <= pause(attempt, backoff=2.0) <= 2.0**attempt
     assert pause(30, backoff=2.0) == pause(10_000, backoff=2.0) == 300.0
 
 
-@pytest.mark.parametrize("fault", [Fault("delay", seconds=3.0), Fault("drip", seconds=0.05)], ids=lambda f: f.kind)
+@pytest.mark.parametrize("fault", [Fault("delay", seconds=60.0), Fault("drip", seconds=0.5)], ids=lambda f: f.kind)
 def test_a_query_ends_with_its_time_limit(server: KowalskiServer, fault: Fault) -> None:
     kowalski = access(server, timeout=0.8, attempts=2)
     assert kowalski.ping() == {"kowalski": True}
@@ -100,7 +100,7 @@ def test_a_query_ends_with_its_time_limit(server: KowalskiServer, fault: Fault) 
     start = time.monotonic()
     with pytest.raises(KowalskiTimeoutError, match=r"in 2 attempts, the last time: no whole answer within 0\.8 s"):
         kowalski.query(COUNT, SOURCES)
-    assert 1.6 <= time.monotonic() - start < 5.0
+    assert 1.6 <= time.monotonic() - start < 20.0
     assert [query["kwargs"]["max_time_ms"] for query in server.queries[-2:]] == [800, 800]
 
 
