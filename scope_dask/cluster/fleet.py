@@ -156,7 +156,8 @@ class Fleet:
         if pending:
             reasons = ", ".join(sorted({job.reason for job in pending}))
             return f"{len(pending)} of {len(self.jobs)} jobs wait in the queue ({reasons})"
-        silent = sum(1 for job in self.jobs.values() if job.connected is None)
+        workers = self._workers()
+        silent = sum(job.connected is None and job.name not in workers for job in self.jobs.values())
         return f"{silent} of {len(self.jobs)} jobs have no worker connected yet" if silent else ""
 
     def _workers(self) -> dict[str, list[Any]]:
