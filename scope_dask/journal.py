@@ -35,17 +35,22 @@ class Journal:
         return {record[self.key]: record for record in self.latest()}
 
     def latest(self) -> Iterator[Record]:
-        """Yield the last record of every partition (or what else `key` names), one at a time in memory."""
+        """Yield the last record of every partition (or what else `key` names), one at a time in memory.
+
+        What another process appends meanwhile is left out.
+        """
         last = {record[self.key]: number for number, record in self._whole()}
         for number, record in self._whole():
-            if last[record[self.key]] == number:
+            if last.get(record[self.key]) == number:
                 yield record
 
     def _whole(self) -> Iterator[tuple[int, Record]]:
         """Yield the records with the numbers of their lines."""
-        if not self.path.exists():
+        try:
+            lines = self.path.open("rb")
+        except FileNotFoundError:
             return
-        with self.path.open("rb") as lines:
+        with lines:
             for number, line in enumerate(lines):
                 try:
                     record = json.loads(line)

@@ -25,6 +25,18 @@ def test_the_last_record_of_a_partition_counts(tmp_path: Path) -> None:
     assert Journal(path).read()[2] == {"partition": 2, "ok": False}
 
 
+def test_what_is_appended_while_it_is_read_is_left_out(tmp_path: Path) -> None:
+    with Journal(tmp_path / "records") as journal:
+        for partition in (0, 1):
+            journal.append({"partition": partition, "ok": False})
+        reading = Journal(journal.path).latest()
+        found = [next(reading)]
+        for partition in (1, 2):
+            journal.append({"partition": partition, "ok": True})
+        found += reading
+    assert found == [{"partition": 0, "ok": False}, {"partition": 1, "ok": False}]
+
+
 def test_what_is_no_record_is_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "records"
     path.write_text('{"partition":0}\n{"other":1}\n[]\n{"partition":[]}\n\n{"partition":1')

@@ -19,6 +19,7 @@ from scope_dask.periods.lanes import WIDTH, load, splat, store, where_less
 
 ROWS = 4 * WIDTH  # that are evaluated together
 MOST_NODES = 255  # of a tree, on average: those of a depth of eight; deeper ones are faster walked
+_KNOWN_PARTS = {"cats", "gbtree_model_param", "iteration_indptr", "tree_info", "trees"}  # XGBoost 3.4 adds weight_drop
 _BOTH_LEAVES, _LEFT_LEAF, _RIGHT_LEAF, _NO_LEAF = range(4)
 
 
@@ -53,16 +54,17 @@ class Trees:
 def read_trees(content: bytes) -> Trees | None:
     """Read the JSON of an XGBoost model; None where it is of another kind than the kernel evaluates.
 
-    That is: a binary classifier by the logistic loss, of trees that compare numbers, with up to `MOST_NODES` nodes.
+    That is: a binary classifier by the logistic loss, of trees that compare numbers, with up to `MOST_NODES` nodes,
+    and with no part that is not known: the scores of a newer XGBoost would be wrong without a word.
     """
     learner = json.loads(content)["learner"]
     known, model = learner["learner_model_param"], learner["gradient_booster"]
     if (learner["objective"]["name"], model["name"], known["num_target"]) != ("binary:logistic", "gbtree", "1"):
         return None
-    trees = model["model"]["trees"]
+    trees, parts = model["model"]["trees"], set(model["model"])
     ordered = [_ordered(tree) for tree in trees]
     first = np.cumsum([0, *(len(nodes) for nodes, _ in ordered)])
-    if first[-1] > MOST_NODES * len(trees) or any(any(tree["split_type"]) for tree in trees):
+    if parts - _KNOWN_PARTS or first[-1] > MOST_NODES * len(trees) or any(any(tree["split_type"]) for tree in trees):
         return None
     kind, feature, threshold, left, right = zip(*(node for nodes, _ in ordered for node in nodes), strict=True)
     base = np.float32(known["base_score"].strip("[]"))

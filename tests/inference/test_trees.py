@@ -94,6 +94,14 @@ def test_other_models_are_left_to_xgboost(parameters: dict[str, Any]) -> None:
     np.testing.assert_array_equal(booster_score(booster)(x, None, NONE), booster.inplace_predict(x))
 
 
+def test_a_model_with_a_part_that_is_not_known_is_left_to_xgboost() -> None:
+    """As XGBoost 3.4 writes the weights of trees that were dropped in the training."""
+    content = json.loads(raw(boosted(3)))
+    assert read_trees(json.dumps(content).encode()) is not None
+    content["learner"]["gradient_booster"]["model"]["weight_drop"] = [0.5, 0.5, 1.0]
+    assert read_trees(json.dumps(content).encode()) is None
+
+
 def test_trees_of_depth_eight_are_the_largest_for_the_kernel() -> None:
     full = boosted(2, max_depth=8, min_child_weight=0)
     trees = read_trees(raw(full))
