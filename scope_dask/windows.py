@@ -6,10 +6,13 @@ task counts as finished, so a worker that dies afterwards takes nothing with it 
 
 from __future__ import annotations
 
+import logging
 import queue
 import time
+from asyncio import CancelledError
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from dask.dataframe.dask_expr import new_collection
@@ -24,7 +27,11 @@ RELEASED_TOGETHER = 50  # futures of partitions that reported
 HELD_SECONDS = 0.1  # longest that one is kept whose task has ended: what a worker holds that dies is computed again
 ENDING_SECONDS = 0.5  # in which a task ends that has reported; later it never will, its worker is gone
 POLL_SECONDS = 0.5  # between two looks for tasks that failed: they report nothing
+RECONNECT_SECONDS = 5.0  # in which a client that lost its connection may have it again
+MOST_LOSSES = 3  # of the connection, in a row and without a partition between them
 SEND_SECONDS = 0.05  # between two messages of the scheduler to the client; Dask's 0.002 cost a quarter of all CPU time
+
+logger = logging.getLogger(__name__)
 
 
 def report(topic: str, partition: int, result: Any) -> None:
@@ -39,6 +46,7 @@ def outcomes(
 
     A partition that kills its worker takes its neighbours' good name with it, so all partitions that were on workers
     that died are tried again one at a time at the end; what kills a worker alone is yielded with its `KilledWorker`.
+    A client that loses its connection and has it again computes what was under way once more.
 
     Parameters
     ----------
@@ -57,35 +65,57 @@ def outcomes(
     RunError
         If the scheduler is gone.
     """
-    inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-
-    def receive(event: tuple[float, dict[str, Any]]) -> None:
-        inbox.put(event[1])
-
+    if not partitions:
+        return
     _check_connected(client)
-    client.run_on_scheduler(_send_less_often, client=client.id)
-    client.subscribe_topic(topic, receive)
     try:
         suspects: list[int] = []
-        for partition, outcome in _windows(table, partitions, client, in_flight, inbox):
+        for partition, outcome in _connected(table, partitions, client, in_flight, topic):
             if isinstance(outcome, KilledWorker):
                 suspects.append(partition)
             else:
                 yield partition, outcome
         for alone in sorted(suspects):
-            yield from _windows(table.map_partitions(_again, meta=table._meta), [alone], client, 1, inbox)
+            yield from _connected(_anew(table, "alone"), [alone], client, 1, topic)
     finally:
         if client.status != "closed":
             client.unsubscribe_topic(topic)
 
 
+def _connected(
+    table: Any, partitions: Sequence[int], client: Client, in_flight: int, topic: str
+) -> Iterator[tuple[int, Any]]:
+    """Yield (partition, result or exception); what is cancelled with a lost connection is computed again."""
+    inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    fresh, losses, in_a_row = table, 0, 0
+    while partitions and in_a_row < MOST_LOSSES:
+        _check_connected(client)
+        client.subscribe_topic(topic, lambda event: inbox.put(event[1]))
+        client.run_on_scheduler(_send_less_often, client=client.id)
+        lost = []
+        for partition, outcome in _windows(fresh, partitions, client, in_flight, inbox):
+            if isinstance(outcome, CancelledError):
+                lost.append(partition)
+            else:
+                yield partition, outcome
+        if lost:
+            logger.warning("lost the scheduler for a moment: %d partitions that wait are submitted again", len(lost))
+        losses, in_a_row = losses + 1, in_a_row + 1 if len(lost) == len(partitions) else 0
+        fresh, partitions = _anew(table, f"loss {losses}"), sorted(lost)
+    yield from ((partition, RuntimeError("the task was cancelled again and again")) for partition in partitions)
+
+
+def _anew(table: Any, why: str) -> Any:
+    """Return the table with tasks of other keys: the client may still be forgetting those that it had."""
+    return table.map_partitions(_same, why, meta=table._meta)
+
+
+def _same(result: Any, why: str) -> Any:
+    return result
+
+
 def _send_less_often(dask_scheduler: Scheduler, client: str) -> None:
     dask_scheduler.client_comms[client].interval = SEND_SECONDS
-
-
-def _again(result: Any) -> Any:
-    """Give the task of a second try a key of its own: the client may still be forgetting the first."""
-    return result
 
 
 def _windows(
@@ -117,6 +147,9 @@ def _windows(
             reported = [(t, f) for t, f in reported if f.status == "pending" and now - t < ENDING_SECONDS]
             released = now
         if now - looked > POLL_SECONDS:
+            if inbox.empty() and any(future.cancelled() for future in running.values()):
+                yield from ((partition, CancelledError()) for partition in [*running, *chain(*waiting)])
+                return
             yield from _failures(running, inbox, client)
             looked = now
 
@@ -147,6 +180,9 @@ def _named(table: Any) -> Any:
 
 
 def _check_connected(client: Client) -> None:
+    end = time.monotonic() + RECONNECT_SECONDS
+    while client.status == "connecting" and time.monotonic() < end:
+        time.sleep(0.05)
     if client.status != "running":
         raise RunError(
             "the scheduler is gone: what was finished is kept, and the same command goes on from there when there is a "
@@ -158,7 +194,7 @@ def _failures(
     running: dict[int, Future], inbox: queue.SimpleQueue[dict[str, Any]], client: Client
 ) -> Iterator[tuple[int, Any]]:
     """Yield (and forget) the tasks that ended without a report."""
-    ended = {p: future.status for p, future in running.items() if future.status != "pending"}
+    ended = {p: future.status for p, future in running.items() if future.status not in ("pending", "cancelled")}
     _check_connected(client)  # a client that lost its scheduler says so, then calls all its tasks cancelled
     if not inbox.empty():
         return  # some of these reported in the meantime; the next look tells

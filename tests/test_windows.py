@@ -132,6 +132,22 @@ def test_what_a_worker_had_finished_before_it_died_is_not_computed_again(client:
     assert len(calls) - 16 <= 3, "the partition twice, and what ran beside it"
 
 
+def test_a_connection_that_breaks_costs_what_was_under_way(client: Client, tmp_path: Path) -> None:
+    table = dd.from_map(
+        slow_work, range(20), topic="broken", log=str(tmp_path), killing=-1, meta=(None, object), label="write"
+    )
+    with Client(client.scheduler.address) as own:
+        running = outcomes(table, range(20), own, 8, "broken")
+        got = []
+        for count in (3, 4):
+            got += [next(running) for _ in range(count)]
+            own.loop.add_callback(own.scheduler_comm.comm.abort)
+        got += running
+        assert sorted(got) == [(p, p) for p in range(20)]
+        assert released(own)
+    assert len(list(tmp_path.iterdir())) - 20 <= 2 * 8, "what was under way, twice"
+
+
 def test_a_scheduler_that_is_gone_ends_it() -> None:
     with Client(n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0") as client:
         running = outcomes(lazy(4, "gone"), range(4), client, 1, "gone")
