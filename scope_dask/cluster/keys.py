@@ -7,6 +7,8 @@ from pathlib import Path
 
 from distributed.security import Security
 
+from scope_dask.cluster.sockets import OwnErrors
+
 _FILES = {"tls_ca_file": "certificate.pem", "tls_client_key": "key.pem"}
 
 
@@ -29,4 +31,4 @@ def key_paths(folder: Path) -> Security:
         for role in ("client", "scheduler", "worker")
         for what, path in (("cert", certificate), ("key", key))
     }
-    return Security(require_encryption=True, tls_ca_file=certificate, **roles)
+    return OwnErrors(require_encryption=True, tls_ca_file=certificate, **roles)
