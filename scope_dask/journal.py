@@ -48,7 +48,7 @@ class Journal:
         """Yield the records with the numbers of their lines."""
         try:
             lines = self.path.open("rb")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
         with lines:
             for number, line in enumerate(lines):
